@@ -1,0 +1,106 @@
+//! What a run tells while it goes on.
+
+use serde::{Deserialize, Serialize};
+
+use super::{EvaluationMetrics, JobStatus};
+
+/// The part of a run that is under way; also the keys of the report's timings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainPhase {
+    /// Texts become token ids.
+    Tokenize,
+    /// The untrained model is evaluated.
+    Baseline,
+    /// Optimizer steps.
+    Train,
+    /// The model is evaluated after an epoch.
+    Evaluate,
+    /// A checkpoint is written.
+    Save,
+}
+
+/// One thing that the trainer reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum TrainEvent {
+    /// Another part of the run begins.
+    Phase {
+        /// The part.
+        phase: TrainPhase,
+        /// Epochs done by now, with the fraction of the one under way.
+        epoch: f64,
+    },
+    /// `logging_steps` optimizer steps are done (or the last few of the run).
+    Step {
+        /// Optimizer steps done.
+        step: u64,
+        /// Optimizer steps of the whole run.
+        total_steps: u64,
+        /// Epochs done, with the fraction of the one under way.
+        epoch: f64,
+        /// Mean loss over the steps since the last such event.
+        loss: f64,
+        /// The gradient's norm before clipping, at the last step.
+        grad_norm: f64,
+        /// The learning rate that the last step used.
+        learning_rate: f64,
+        /// Pairs trained on per second since the last such event.
+        pairs_per_second: f64,
+        /// Seconds of training left, by the mean step so far; evaluations and saving not counted.
+        eta_seconds: f64,
+    },
+    /// An optimizer step is done: a light event for progress bars, never stored.
+    Progress {
+        /// Optimizer steps done.
+        step: u64,
+        /// Optimizer steps of the whole run.
+        total_steps: u64,
+    },
+    /// An evaluation is done.
+    Evaluation {
+        /// Its metrics.
+        metrics: EvaluationMetrics,
+    },
+    /// A checkpoint is on disk, complete.
+    Checkpoint {
+        /// The epoch it closes.
+        epoch: u32,
+        /// Optimizer steps done by then.
+        step: u64,
+        /// Its files' size.
+        size_bytes: u64,
+        /// SHA-256 of model.safetensors (hex).
+        sha256: String,
+        /// The value of `metric_for_best_model`.
+        metric: f64,
+        /// True where it is the best so far.
+        is_best: bool,
+    },
+    /// A checkpoint was deleted to keep to `save_total_limit`.
+    CheckpointRemoved {
+        /// The epoch it closed.
+        epoch: u32,
+    },
+    /// Something that the user should know and that does not end the run.
+    Warning {
+        /// What it is and what to do about it.
+        message: String,
+    },
+}
+
+/// One event of a job, as `/v1/jobs/{id}/events` sends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum JobEvent {
+    /// The job's status changed.
+    Status {
+        /// What it is now.
+        status: JobStatus,
+        /// Why, where there is a reason to give.
+        message: Option<String>,
+    },
+    /// The trainer reports.
+    #[serde(untagged)]
+    Train(TrainEvent),
+}

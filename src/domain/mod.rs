@@ -1,0 +1,21 @@
+//! The plain types that every layer speaks in: no I/O, no tensors, no SQL; serde only.
+
+mod arguments;
+mod checkpoint;
+mod dataset;
+mod event;
+mod field_error;
+mod ids;
+mod job;
+mod metrics;
+mod model;
+
+pub use arguments::{BatchSampler, LrSchedulerType, TrainingArguments};
+pub use checkpoint::Checkpoint;
+pub use dataset::{ColumnMapping, Dataset, DatasetFormat, Pair, RowError, Split, SplitSource};
+pub use event::{JobEvent, TrainEvent, TrainPhase};
+pub use field_error::FieldError;
+pub use ids::{DatasetId, JobId, ModelId, ParseIdError};
+pub use job::{Job, JobError, JobStatus};
+pub use metrics::{EvaluationMetrics, MetricKey};
+pub use model::{Model, ModelReference, ModelSource, ModelStatus, ModelSummary, Pooling};

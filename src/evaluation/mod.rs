@@ -1,0 +1,3 @@
+//! Retrieval metrics over embeddings.
+
+pub mod information_retrieval;

@@ -1,0 +1,59 @@
+//! Why a run ended early.
+
+use crate::domain::FieldError;
+use crate::model::ModelError;
+
+/// A run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The sink asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// An argument does not fit the model or the data.
+    #[error("bad arguments: {}", .0.iter().map(|e| format!("{}: {}", e.field, e.message)).collect::<Vec<_>>().join("; "))]
+    Arguments(Vec<FieldError>),
+    /// There are too few rows.
+    #[error("{0}")]
+    Data(String),
+    /// The loss is not a number any more.
+    #[error("the loss is not finite at step {step}; a lower learning_rate may help")]
+    NonFiniteLoss {
+        /// The optimizer step, from 1.
+        step: u64,
+    },
+    /// A tensor that should be trained got no gradient.
+    #[error("tensor `{tensor}` got {problem} at the first step, so it would not be trained as the job says")]
+    DeadGradient {
+        /// The tensor's name.
+        tensor: String,
+        /// `no gradient` or `a gradient that is not finite`.
+        problem: &'static str,
+    },
+    /// The model could not be read, run or saved.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A checkpoint could not be written or read.
+    #[error("checkpoint {}: {message}", path.display())]
+    Checkpoint {
+        /// Its folder.
+        path: std::path::PathBuf,
+        /// Why not.
+        message: String,
+    },
+}
+
+impl TrainError {
+    /// The word that stands for it in `jobs.error_code`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Arguments(_) => "invalid_arguments",
+            Self::Data(_) => "invalid_data",
+            Self::NonFiniteLoss { .. } => "non_finite_loss",
+            Self::DeadGradient { .. } => "dead_gradient",
+            Self::Model(_) => "model",
+            Self::Checkpoint { .. } => "checkpoint",
+        }
+    }
+}

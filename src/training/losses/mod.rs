@@ -1,0 +1,3 @@
+//! Loss heads: embeddings in, loss and gradient out.
+
+pub mod matryoshka;

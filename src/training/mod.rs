@@ -1,0 +1,12 @@
+//! The training run: loss, optimizer, schedule, loop, checkpoints. Synchronous; its only outputs are the sink and the
+//! checkpoints' folder.
+
+mod error;
+pub mod losses;
+pub mod optimizer;
+mod run;
+mod sink;
+
+pub use error::TrainError;
+pub use run::{TrainReport, TrainRequest, run};
+pub use sink::TrainSink;

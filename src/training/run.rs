@@ -1,0 +1,65 @@
+//! One run from base model to best checkpoint.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::domain::{EvaluationMetrics, Pair, TrainingArguments};
+
+use super::{TrainError, TrainSink};
+
+/// What to train, with what.
+#[derive(Debug, Clone)]
+pub struct TrainRequest {
+    /// The base model's folder.
+    pub base_model_folder: PathBuf,
+    /// The base model's name, for the model card.
+    pub base_model: String,
+    /// Rows to train on.
+    pub train: Vec<Pair>,
+    /// Rows to evaluate on.
+    pub eval: Vec<Pair>,
+    /// Hyperparameters; resolved against the model by the run.
+    pub arguments: TrainingArguments,
+    /// Where checkpoints go, as `epoch-<n>` folders. A run goes on from the last complete one that stands there.
+    pub checkpoints: PathBuf,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct TrainReport {
+    /// The arguments with every default filled in.
+    pub arguments: TrainingArguments,
+    /// Metrics by epoch, baseline first.
+    pub evaluations: Vec<EvaluationMetrics>,
+    /// Loss, learning rate and gradient norm by step.
+    pub log: Vec<StepLog>,
+    /// The epoch of the best checkpoint.
+    pub best_epoch: u32,
+    /// Seconds per phase: tokenize, baseline, train, evaluate, save.
+    pub timings: BTreeMap<String, f64>,
+}
+
+/// One logged stretch of optimizer steps.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StepLog {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Epochs done, with the fraction of the one under way.
+    pub epoch: f64,
+    /// Mean loss since the last entry.
+    pub loss: f64,
+    /// The gradient's norm before clipping.
+    pub grad_norm: f64,
+    /// The learning rate used.
+    pub learning_rate: f64,
+}
+
+/// Runs a job: tokenise, baseline, epochs with evaluation and checkpoint, best checkpoint. Goes on from the last
+/// complete checkpoint in `request.checkpoints`, and then gives the same weights, bit for bit, as a run that was
+/// never interrupted.
+///
+/// # Errors
+/// As [`TrainError`] lists; complete checkpoints stay.
+pub fn run(_request: &TrainRequest, _sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
+    todo!("training")
+}

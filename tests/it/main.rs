@@ -1,0 +1,3 @@
+//! The one integration binary: everything that is tested through the library's public face.
+
+mod layering;
