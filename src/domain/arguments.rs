@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{FieldError, MetricKey};
 
 /// How the learning rate goes after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LrSchedulerType {
     /// Half a cosine down to 0.
@@ -19,7 +20,7 @@ pub enum LrSchedulerType {
 }
 
 /// How rows become batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchSampler {
     /// No text twice in one batch, since the second would be a false negative of the first.
@@ -29,7 +30,7 @@ pub enum BatchSampler {
 }
 
 /// A job's hyperparameters. The defaults are the recipe's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingArguments {
     /// Passes over the training rows.

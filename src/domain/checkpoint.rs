@@ -1,11 +1,12 @@
 //! A checkpoint: one epoch's weights as a sentence-transformers folder.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::JobId;
 
 /// What is known of a checkpoint; its files lie at `path`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Checkpoint {
     /// The job that made it.
     pub job_id: JobId,

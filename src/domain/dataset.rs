@@ -1,11 +1,12 @@
 //! Question–passage pairs and what is known of a set of them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::DatasetId;
 
 /// One question (anchor) and the passage that answers it (positive).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pair {
     /// The row's own id where the file has one, its number in the file otherwise; unique within a dataset.
     pub id: String,
@@ -16,7 +17,7 @@ pub struct Pair {
 }
 
 /// Which columns hold what. A field left out is guessed from the file's header.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ColumnMapping {
     /// The question's column; guessed from `anchor`, `query`, `question`.
     pub anchor: Option<String>,
@@ -27,7 +28,7 @@ pub struct ColumnMapping {
 }
 
 /// Why a row was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RowError {
     /// The line in the file, from 1, the header counted; the row's number where the format has no lines (Parquet).
     pub line: u64,
@@ -38,7 +39,7 @@ pub struct RowError {
 }
 
 /// How a file is laid out, compression apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DatasetFormat {
     /// Comma-separated values with a header.
@@ -54,7 +55,7 @@ pub enum DatasetFormat {
 }
 
 /// The part of a dataset that a row belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// Trained on; its positives also stand in the evaluation's corpus.
@@ -64,7 +65,7 @@ pub enum Split {
 }
 
 /// Where a dataset's evaluation rows come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SplitSource {
     /// A share of the uploaded rows, drawn by `seed`.
@@ -79,7 +80,7 @@ pub enum SplitSource {
 }
 
 /// A dataset as it is stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Dataset {
     /// Names it.
     pub id: DatasetId,

@@ -1,11 +1,12 @@
 //! What a run tells while it goes on.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{EvaluationMetrics, JobStatus};
 
 /// The part of a run that is under way; also the keys of the report's timings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainPhase {
     /// Texts become token ids.
@@ -21,7 +22,7 @@ pub enum TrainPhase {
 }
 
 /// One thing that the trainer reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TrainEvent {
     /// Another part of the run begins.
@@ -90,7 +91,7 @@ pub enum TrainEvent {
 }
 
 /// One event of a job, as `/v1/jobs/{id}/events` sends it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum JobEvent {
     /// The job's status changed.

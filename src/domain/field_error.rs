@@ -1,9 +1,10 @@
 //! One thing wrong with one field of a request.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Says which field is wrong and what was expected. Requests report all of theirs at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// The field's path as the client wrote it, such as `training.learning_rate`.
     pub field: String,

@@ -1,11 +1,12 @@
 //! A job: one fine-tuning run from the queue to its end.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{DatasetId, JobId, TrainingArguments};
 
 /// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobStatus {
     /// Waits for the worker.
@@ -67,7 +68,7 @@ impl std::str::FromStr for JobStatus {
 }
 
 /// Why a job failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
     /// A word for programs, such as `non_finite_loss`.
     pub code: String,
@@ -76,7 +77,7 @@ pub struct JobError {
 }
 
 /// A job as it is stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
     /// Names it.
     pub id: JobId,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The metrics that an evaluation reports at each dimension, in the order they are shown.
 const NAMES: [&str; 15] = [
@@ -72,7 +73,7 @@ impl FromStr for MetricKey {
 }
 
 /// One evaluation's metrics at every dimension.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EvaluationMetrics {
     /// The epoch it closes; 0 is the baseline before training.
     pub epoch: u32,

@@ -1,4 +1,5 @@
-//! The plain types that every layer speaks in: no I/O, no tensors, no SQL; serde only.
+//! The plain types that every layer speaks in: no I/O, no tensors, no SQL. serde, and utoipa's description of the same
+//! JSON: these types are what the API sends, and a copy of each for the wire could drift.
 
 mod arguments;
 mod checkpoint;

@@ -4,11 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{JobId, ModelId};
 
 /// How token embeddings become one sentence embedding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The first token's.
@@ -20,7 +21,7 @@ pub enum Pooling {
 }
 
 /// What a model folder holds, read and checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelSummary {
     /// `model_type` of config.json.
     pub architecture: String,
@@ -41,7 +42,7 @@ pub struct ModelSummary {
 }
 
 /// Where a base model came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ModelSource {
     /// The Hugging Face Hub.
@@ -59,7 +60,7 @@ pub enum ModelSource {
 }
 
 /// How far a base model has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelStatus {
     /// Its files are being fetched.
@@ -71,7 +72,7 @@ pub enum ModelStatus {
 }
 
 /// A base model as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Model {
     /// Names it.
     pub id: ModelId,
