@@ -1,6 +1,7 @@
 //! Queries against a corpus, at every Matryoshka dimension.
 
-use std::collections::BTreeMap;
+use crate::domain::EvaluationMetrics;
+use crate::model::{ModelError, SentenceEncoder};
 
 /// What is asked of what, and which documents answer.
 #[derive(Debug, Clone)]
@@ -28,15 +29,16 @@ impl RetrievalTask {
     }
 }
 
-/// Metrics by key (`dim_128_cosine_ndcg@10`, …, `sequential_score`) from embeddings at full size:
-/// `queries` `[queries, dimension]`, `corpus` `[documents, dimension]`.
-#[must_use]
-pub fn evaluate(
-    _queries: &[f32],
-    _corpus: &[f32],
-    _dimension: usize,
+/// Embeds a task's texts and counts its metrics at every dimension; of epoch 0, step 0. `on_progress` is told how many
+/// of how many texts are embedded after each pack, and returns false to stop.
+///
+/// # Errors
+/// Where a text cannot be tokenised, and [`ModelError::Cancelled`] where `on_progress` says so.
+pub fn evaluate_model(
+    _encoder: &SentenceEncoder,
+    _task: &RetrievalTask,
     _dims: &[usize],
-    _relevant: &[Vec<u32>],
-) -> BTreeMap<String, f64> {
+    _on_progress: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<EvaluationMetrics, ModelError> {
     todo!("training")
 }

@@ -21,6 +21,12 @@ pub enum TrainError {
         /// The optimizer step, from 1.
         step: u64,
     },
+    /// The gradient is not a number any more.
+    #[error("the gradient is not finite at step {step}; a lower learning_rate may help")]
+    NonFiniteGradient {
+        /// The optimizer step, from 1.
+        step: u64,
+    },
     /// A tensor that should be trained got no gradient.
     #[error("tensor `{tensor}` got {problem} at the first step, so it would not be trained as the job says")]
     DeadGradient {
@@ -31,7 +37,7 @@ pub enum TrainError {
     },
     /// The model could not be read, run or saved.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(ModelError),
     /// A checkpoint could not be written or read.
     #[error("checkpoint {}: {message}", path.display())]
     Checkpoint {
@@ -40,6 +46,15 @@ pub enum TrainError {
         /// Why not.
         message: String,
     },
+}
+
+impl From<ModelError> for TrainError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Cancelled => Self::Cancelled,
+            error => Self::Model(error),
+        }
+    }
 }
 
 impl TrainError {
@@ -51,6 +66,7 @@ impl TrainError {
             Self::Arguments(_) => "invalid_arguments",
             Self::Data(_) => "invalid_data",
             Self::NonFiniteLoss { .. } => "non_finite_loss",
+            Self::NonFiniteGradient { .. } => "non_finite_gradient",
             Self::DeadGradient { .. } => "dead_gradient",
             Self::Model(_) => "model",
             Self::Checkpoint { .. } => "checkpoint",

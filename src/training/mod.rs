@@ -8,5 +8,5 @@ mod run;
 mod sink;
 
 pub use error::TrainError;
-pub use run::{TrainReport, TrainRequest, run};
+pub use run::{StepLog, TrainReport, TrainRequest, run};
 pub use sink::TrainSink;

@@ -24,8 +24,8 @@ pub struct TrainRequest {
     pub checkpoints: PathBuf,
 }
 
-/// What a run came to.
-#[derive(Debug, Clone)]
+/// What a run came to; as JSON it is what `matryo train --report` writes.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainReport {
     /// The arguments with every default filled in.
     pub arguments: TrainingArguments,
@@ -35,6 +35,12 @@ pub struct TrainReport {
     pub log: Vec<StepLog>,
     /// The epoch of the best checkpoint.
     pub best_epoch: u32,
+    /// Optimizer steps of the whole run.
+    pub total_steps: u64,
+    /// The epoch whose checkpoint the run went on from, where it did.
+    pub resumed_from_epoch: Option<u32>,
+    /// What was told by [`crate::domain::TrainEvent::Warning`], since the start of the run.
+    pub warnings: Vec<String>,
     /// Seconds per phase: tokenize, baseline, train, evaluate, save.
     pub timings: BTreeMap<String, f64>,
 }

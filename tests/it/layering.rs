@@ -9,7 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("data", &["domain"]),
     ("model", &["kernels", "data", "domain"]),
-    ("evaluation", &["model", "data", "domain"]),
+    ("evaluation", &["model", "kernels", "data", "domain"]),
     ("training", &["evaluation", "model", "kernels", "data", "domain"]),
     ("store", &["domain"]),
     ("hub", &["model", "data", "domain"]),
