@@ -3,6 +3,7 @@
 
 mod arguments;
 mod checkpoint;
+mod data_dir;
 mod dataset;
 mod event;
 mod field_error;
@@ -13,6 +14,7 @@ mod model;
 
 pub use arguments::{BatchSampler, LrSchedulerType, TrainingArguments};
 pub use checkpoint::Checkpoint;
+pub use data_dir::DataDir;
 pub use dataset::{ColumnMapping, Dataset, DatasetFormat, Pair, RowError, Split, SplitSource};
 pub use event::{JobEvent, TrainEvent, TrainPhase};
 pub use field_error::FieldError;

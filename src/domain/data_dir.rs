@@ -1,0 +1,106 @@
+//! Where things lie below the data directory. Paths only; nothing here touches the disk.
+
+use std::path::{Path, PathBuf};
+
+use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource};
+
+/// The data directory's layout.
+///
+/// ```text
+/// matryo.db                              facts
+/// datasets/<id>/{train,eval}.jsonl       rows, one `Pair` a line, already split; eval.jsonl is there even if empty
+/// models/<id>/                           a base model pulled from the Hub
+/// jobs/<id>/checkpoints/epoch-<n>/       checkpoints
+/// ```
+///
+/// What is still being written stands beside its place with `.tmp` after the name, and may be deleted at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// Names a data directory; an absolute path is wanted.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// The SQLite file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.0.join("matryo.db")
+    }
+
+    /// All datasets.
+    #[must_use]
+    pub fn datasets(&self) -> PathBuf {
+        self.0.join("datasets")
+    }
+
+    /// One dataset's folder.
+    #[must_use]
+    pub fn dataset(&self, id: DatasetId) -> PathBuf {
+        self.datasets().join(id.to_string())
+    }
+
+    /// A dataset's training rows.
+    #[must_use]
+    pub fn train_rows(&self, id: DatasetId) -> PathBuf {
+        self.dataset(id).join("train.jsonl")
+    }
+
+    /// A dataset's evaluation rows.
+    #[must_use]
+    pub fn eval_rows(&self, id: DatasetId) -> PathBuf {
+        self.dataset(id).join("eval.jsonl")
+    }
+
+    /// All base models pulled from the Hub.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.0.join("models")
+    }
+
+    /// The folder of a base model pulled from the Hub.
+    #[must_use]
+    pub fn pulled_model(&self, id: ModelId) -> PathBuf {
+        self.models().join(id.to_string())
+    }
+
+    /// The folder that a base model is loaded from, wherever it is.
+    #[must_use]
+    pub fn model(&self, model: &Model) -> PathBuf {
+        match &model.source {
+            ModelSource::Hub { .. } => self.pulled_model(model.id),
+            ModelSource::Folder { path } => PathBuf::from(path),
+        }
+    }
+
+    /// All jobs.
+    #[must_use]
+    pub fn jobs(&self) -> PathBuf {
+        self.0.join("jobs")
+    }
+
+    /// One job's folder.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> PathBuf {
+        self.jobs().join(id.to_string())
+    }
+
+    /// A job's checkpoints.
+    #[must_use]
+    pub fn checkpoints(&self, id: JobId) -> PathBuf {
+        self.job(id).join("checkpoints")
+    }
+
+    /// One checkpoint's folder.
+    #[must_use]
+    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> PathBuf {
+        self.0.join(&checkpoint.path)
+    }
+}
