@@ -5,5 +5,8 @@ pub mod error;
 pub mod length_histogram;
 pub mod packing;
 pub mod reader;
+pub mod sampler;
+pub mod shuffle;
 pub mod split;
+pub mod text_table;
 pub mod tokenization;

@@ -1,3 +1,8 @@
 //! Retrieval metrics over embeddings.
 
+mod evaluator;
 pub mod information_retrieval;
+pub mod metrics;
+pub mod search;
+
+pub use evaluator::{RetrievalEvaluator, evaluate_model};

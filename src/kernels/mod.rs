@@ -1,1 +1,3 @@
-//! TODO(kernels)
+//! The numeric kernels: the only place where `unsafe` is allowed.
+
+pub mod similarity;

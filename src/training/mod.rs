@@ -5,8 +5,10 @@ mod error;
 pub mod losses;
 pub mod optimizer;
 mod run;
+mod scheduler;
 mod sink;
 
 pub use error::TrainError;
 pub use run::{StepLog, TrainReport, TrainRequest, run};
+pub use scheduler::LrSchedule;
 pub use sink::TrainSink;
