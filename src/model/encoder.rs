@@ -63,6 +63,11 @@ impl SentenceEncoder {
         todo!("engine")
     }
 
+    /// Cuts texts to fewer tokens from now on; [`SentenceEncoder::save`] writes the limit with the model.
+    pub fn set_max_seq_length(&mut self, _max_seq_length: usize) {
+        todo!("engine")
+    }
+
     /// The weights.
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
