@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{EvaluationMetrics, JobStatus};
+use super::{EvaluationMetrics, JobId, JobStatus};
 
 /// The part of a run that is under way; also the keys of the report's timings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -104,4 +104,88 @@ pub enum JobEvent {
     /// The trainer reports.
     #[serde(untagged)]
     Train(TrainEvent),
+}
+
+/// An event with its place in the job's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventRecord {
+    /// Grows over time and never comes twice, for `Last-Event-ID`; none for events that are told but not stored
+    /// ([`TrainEvent::Progress`]).
+    pub id: Option<u64>,
+    /// The job it belongs to.
+    pub job_id: JobId,
+    /// When it was stored or, where it is not, told (RFC 3339, UTC).
+    pub created_at: String,
+    /// What happened.
+    pub event: JobEvent,
+}
+
+impl JobEvent {
+    /// The event's `type` in JSON.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "status",
+            Self::Train(event) => event.type_name(),
+        }
+    }
+}
+
+impl TrainEvent {
+    /// The event's `type` in JSON.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Phase { .. } => "phase",
+            Self::Step { .. } => "step",
+            Self::Progress { .. } => "progress",
+            Self::Evaluation { .. } => "evaluation",
+            Self::Checkpoint { .. } => "checkpoint",
+            Self::CheckpointRemoved { .. } => "checkpoint_removed",
+            Self::Warning { .. } => "warning",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_read_back_under_their_type() {
+        let metrics = EvaluationMetrics { epoch: 1, step: 9, values: [("sequential_score".into(), 0.5)].into() };
+        let checkpoint = TrainEvent::Checkpoint {
+            epoch: 1,
+            step: 9,
+            size_bytes: 5,
+            sha256: "ab".into(),
+            metric: 0.25,
+            is_best: true,
+        };
+        let step = TrainEvent::Step {
+            step: 1,
+            total_steps: 9,
+            epoch: 0.1,
+            loss: 2.5,
+            grad_norm: 1.0,
+            learning_rate: 2e-5,
+            pairs_per_second: 8.0,
+            eta_seconds: 60.0,
+        };
+        let train = [
+            TrainEvent::Phase { phase: TrainPhase::Tokenize, epoch: 0.0 },
+            step,
+            TrainEvent::Progress { step: 1, total_steps: 9 },
+            TrainEvent::Evaluation { metrics },
+            checkpoint,
+            TrainEvent::CheckpointRemoved { epoch: 1 },
+            TrainEvent::Warning { message: "short".into() },
+        ];
+        let status = JobEvent::Status { status: JobStatus::Failed, message: Some("why".into()) };
+        for event in train.into_iter().map(JobEvent::Train).chain([status]) {
+            let json = serde_json::to_value(&event).expect("events are JSON");
+            assert_eq!(json["type"], event.type_name());
+            assert_eq!(serde_json::from_value::<JobEvent>(json).expect("it reads back"), event);
+        }
+    }
 }

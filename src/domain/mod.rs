@@ -3,6 +3,7 @@
 
 mod arguments;
 mod checkpoint;
+mod clock;
 mod data_dir;
 mod dataset;
 mod event;
@@ -14,9 +15,10 @@ mod model;
 
 pub use arguments::{BatchSampler, LrSchedulerType, TrainingArguments};
 pub use checkpoint::Checkpoint;
+pub use clock::utc_now;
 pub use data_dir::DataDir;
 pub use dataset::{ColumnMapping, Dataset, DatasetFormat, Pair, RowError, Split, SplitSource};
-pub use event::{JobEvent, TrainEvent, TrainPhase};
+pub use event::{EventRecord, JobEvent, TrainEvent, TrainPhase};
 pub use field_error::FieldError;
 pub use ids::{DatasetId, JobId, ModelId, ParseIdError};
 pub use job::{Job, JobError, JobStatus};

@@ -1,1 +1,104 @@
-//! TODO(store)
+//! Facts in SQLite: the only module that writes SQL.
+//!
+//! Queries are checked when they run, and every function is tested on a freshly migrated file. A status change and the
+//! event that tells of it are one transaction, as are a training event and the facts that it brings (metrics rows,
+//! checkpoint rows, progress), so that replaying events and reading tables never disagree. No transaction outlives the
+//! function that began it.
+
+mod checkpoints;
+mod datasets;
+mod error;
+mod events;
+mod jobs;
+mod metrics;
+mod models;
+mod queue;
+mod recovery;
+mod rows;
+mod token_lengths;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+pub use error::StoreError;
+pub use jobs::{JobFilter, StatusChange};
+pub use queue::JobOutcome;
+pub use recovery::MAX_CRASHES;
+
+/// The database; clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+/// How a database is opened.
+#[derive(Debug, Clone, Default)]
+pub struct StoreOptions {
+    /// The database's largest size; writes beyond it fail with [`StoreError::Full`]. None leaves it to the disk.
+    pub max_size_bytes: Option<u64>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// The id to ask for the next page after, where there is one.
+    pub next_cursor: Option<String>,
+}
+
+/// SQLite's page size, set before the first table is made.
+const PAGE_SIZE: u32 = 4096;
+/// How long a writer waits for another one. Writes take milliseconds, so this long means that something is wrong.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Readers run beside the one writer; more connections than this only take memory.
+const MAX_CONNECTIONS: u32 = 8;
+
+impl Store {
+    /// Opens the file, makes it where there is none, and runs the migrations that it lacks.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened or is not a database of ours.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, &StoreOptions::default()).await
+    }
+
+    /// Opens the file under the given options.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let mut connect = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .page_size(PAGE_SIZE)
+            .journal_mode(SqliteJournalMode::Wal)
+            // In WAL mode this loses no consistency in a power cut, at worst the last commits; files carry the weights.
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        if let Some(bytes) = options.max_size_bytes {
+            connect = connect.pragma("max_page_count", (bytes / u64::from(PAGE_SIZE)).max(1).to_string());
+        }
+        let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(connect).await?;
+        sqlx::migrate!().run(&pool).await.map_err(sqlx::Error::from)?;
+        Ok(Self { pool })
+    }
+
+    /// Asks the database something trivial.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections, after which the write-ahead log is folded into the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

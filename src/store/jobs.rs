@@ -1,0 +1,268 @@
+//! Jobs as their owners see them: submit, read, cancel, resume, delete.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use crate::domain::{EventRecord, Job, JobError, JobEvent, JobId, JobStatus, utc_now};
+
+use super::events::append;
+use super::rows::{get_json, get_optional_json, get_parsed, get_u64, int, json, page};
+use super::{Page, Store, StoreError};
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JobFilter {
+    /// Only those that stand so.
+    pub status: Option<JobStatus>,
+}
+
+/// A job after its status changed, and the event that tells of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusChange {
+    /// The job as it stands now.
+    pub job: Job,
+    /// The stored event; none where the status stayed what it was.
+    pub event: Option<EventRecord>,
+}
+
+pub(super) fn job(row: &SqliteRow) -> Result<Job, sqlx::Error> {
+    let code: Option<String> = row.try_get("error_code")?;
+    let message: Option<String> = row.try_get("error_message")?;
+    let unsigned = |column| -> Result<Option<u64>, sqlx::Error> {
+        let value: Option<i64> = row.try_get(column)?;
+        Ok(value.map(i64::cast_unsigned))
+    };
+    let eval_dataset_id: Option<String> = row.try_get("eval_dataset_id")?;
+    Ok(Job {
+        id: get_parsed(row, "id")?,
+        name: row.try_get("name")?,
+        status: get_parsed(row, "status")?,
+        cancel_requested: row.try_get("cancel_requested")?,
+        dataset_id: get_parsed(row, "dataset_id")?,
+        eval_dataset_id: eval_dataset_id.map(|_| get_parsed(row, "eval_dataset_id")).transpose()?,
+        base_model: row.try_get("base_model")?,
+        training: get_json(row, "training")?,
+        step: get_u64(row, "step")?,
+        total_steps: unsigned("total_steps")?,
+        error: code.zip(message).map(|(code, message)| JobError { code, message }),
+        warnings: get_json(row, "warnings")?,
+        timings: get_optional_json(row, "timings")?,
+        peak_memory_bytes: unsigned("peak_memory_bytes")?,
+        created_at: row.try_get("created_at")?,
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+    })
+}
+
+/// Appends the event of a status change that the same transaction made.
+pub(super) async fn changed(
+    connection: &mut SqliteConnection,
+    job: Job,
+    message: Option<String>,
+) -> Result<StatusChange, StoreError> {
+    let event = append(connection, job.id, &JobEvent::Status { status: job.status, message }).await?;
+    Ok(StatusChange { job, event: Some(event) })
+}
+
+impl Store {
+    /// Queues a job. Of `job` it takes what its owner decides; where it stands starts afresh.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where a dataset or the base model does not exist, [`StoreError::Conflict`] where the
+    /// model is not ready.
+    pub async fn insert_job(&self, new: &Job) -> Result<StatusChange, StoreError> {
+        let mut transaction = self.begin().await?;
+        check_inputs(&mut transaction, new).await?;
+        let row = sqlx::query(
+            "insert into jobs (id, name, status, dataset_id, eval_dataset_id, base_model, training, created_at, queued_at)
+             values (?, ?, 'queued', ?, ?, ?, ?, ?, ?) returning *",
+        )
+        .bind(new.id.to_string())
+        .bind(&new.name)
+        .bind(new.dataset_id.to_string())
+        .bind(new.eval_dataset_id.map(|id| id.to_string()))
+        .bind(&new.base_model)
+        .bind(json(&new.training))
+        .bind(&new.created_at)
+        .bind(utc_now())
+        .fetch_one(&mut *transaction)
+        .await?;
+        let change = changed(&mut transaction, job(&row)?, None).await?;
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn get_job(&self, id: JobId) -> Result<Job, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        find(&mut connection, id).await
+    }
+
+    /// Jobs, newest first, from after `after` on.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list_jobs(
+        &self,
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Page<Job>, StoreError> {
+        let rows = sqlx::query(
+            "select * from jobs where (?1 is null or status = ?1) and (?2 is null or id < ?2) order by id desc limit ?3",
+        )
+        .bind(filter.status.map(JobStatus::as_str))
+        .bind(after.map(|id| id.to_string()))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        let items = rows.iter().map(job).collect::<Result<Vec<_>, _>>()?;
+        Ok(page(items, limit, |job| job.id.to_string()))
+    }
+
+    /// How many jobs stand so.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_jobs(&self, status: JobStatus) -> Result<u64, StoreError> {
+        let row = sqlx::query("select count(*) as jobs from jobs where status = ?").bind(status.as_str());
+        Ok(get_u64(&row.fetch_one(&self.pool).await?, "jobs")?)
+    }
+
+    /// Cancels a queued job at once and asks a running one to stop; asking twice is no error. The worker's handle
+    /// wraps this, and also stops the run.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it has ended.
+    pub async fn request_cancel(&self, id: JobId) -> Result<StatusChange, StoreError> {
+        let mut transaction = self.begin().await?;
+        let before = find(&mut transaction, id).await?;
+        let change = match before.status {
+            JobStatus::Queued => {
+                let row = sqlx::query("update jobs set status = 'cancelled', finished_at = ? where id = ? returning *")
+                    .bind(utc_now())
+                    .bind(id.to_string())
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                changed(&mut transaction, job(&row)?, None).await?
+            }
+            JobStatus::Running => {
+                let row = sqlx::query("update jobs set cancel_requested = 1 where id = ? returning *")
+                    .bind(id.to_string())
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                StatusChange { job: job(&row)?, event: None }
+            }
+            ended @ (JobStatus::Succeeded | JobStatus::Failed | JobStatus::Cancelled) => {
+                return Err(StoreError::wrong_status(ended, "only a queued or running one can be cancelled"));
+            }
+        };
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    /// Queues a failed or cancelled job again, at the queue's end; it will go on from its last checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none or its dataset or model is gone, [`StoreError::Conflict`] where it
+    /// neither failed nor was cancelled.
+    pub async fn resume(&self, id: JobId) -> Result<StatusChange, StoreError> {
+        let mut transaction = self.begin().await?;
+        let before = find(&mut transaction, id).await?;
+        if !(before.status.is_final() && before.status.may_become(JobStatus::Queued)) {
+            return Err(StoreError::wrong_status(before.status, "only a failed or cancelled one can be resumed"));
+        }
+        check_inputs(&mut transaction, &before).await?;
+        let row = sqlx::query(
+            "update jobs set status = 'queued', error_code = null, error_message = null, finished_at = null,
+                crashes = 0, queued_at = ? where id = ? returning *",
+        )
+        .bind(utc_now())
+        .bind(id.to_string())
+        .fetch_one(&mut *transaction)
+        .await?;
+        let change = changed(&mut transaction, job(&row)?, None).await?;
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    /// Deletes a job that has ended, with its events, metrics and checkpoint rows; its folder is the caller's to delete
+    /// afterwards. The worker's handle does both.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it has not ended.
+    pub async fn delete_job(&self, id: JobId) -> Result<(), StoreError> {
+        let deleted = sqlx::query("delete from jobs where id = ? and status in ('succeeded', 'failed', 'cancelled')")
+            .bind(id.to_string())
+            .execute(&self.pool)
+            .await?;
+        if deleted.rows_affected() == 1 {
+            return Ok(());
+        }
+        let status = self.get_job(id).await?.status;
+        Err(StoreError::wrong_status(status, "cancel it first, then delete it"))
+    }
+}
+
+pub(super) async fn find(connection: &mut SqliteConnection, id: JobId) -> Result<Job, StoreError> {
+    let row = sqlx::query("select * from jobs where id = ?").bind(id.to_string()).fetch_optional(connection).await?;
+    Ok(job(&row.ok_or_else(|| StoreError::not_found("job", id))?)?)
+}
+
+/// Checks that what a job is made from is there. Runs inside the transaction that queues the job, so that nothing is
+/// deleted in between.
+async fn check_inputs(connection: &mut SqliteConnection, job: &Job) -> Result<(), StoreError> {
+    for id in std::iter::once(job.dataset_id).chain(job.eval_dataset_id) {
+        let row = sqlx::query("select 1 from datasets where id = ?").bind(id.to_string());
+        if row.fetch_optional(&mut *connection).await?.is_none() {
+            return Err(StoreError::not_found("dataset", id));
+        }
+    }
+    let row = sqlx::query("select status, error from models where name = ?").bind(&job.base_model);
+    let row = row.fetch_optional(&mut *connection).await?;
+    let row = row.ok_or_else(|| StoreError::not_found("model", &job.base_model))?;
+    match row.try_get::<String, _>("status")?.as_str() {
+        "ready" => Ok(()),
+        "pulling" => Err(StoreError::conflict(format!("model `{}` is still being pulled", job.base_model))),
+        _ => {
+            let error: Option<String> = row.try_get("error")?;
+            let error = error.unwrap_or_default();
+            Err(StoreError::conflict(format!("model `{}` cannot be used: {error}", job.base_model)))
+        }
+    }
+}
+
+impl Store {
+    /// Begins a transaction that writes. Taking the write lock at once keeps SQLite from refusing, half-way through, to
+    /// turn a reader into a writer (SQLITE_BUSY that no timeout helps against).
+    pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
+        Ok(self.pool.begin_with("begin immediate").await?)
+    }
+
+    /// Sets how far a job has come, without an event.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn set_progress(&self, id: JobId, step: u64, total_steps: u64) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        set_progress(&mut connection, id, step, total_steps).await
+    }
+}
+
+pub(super) async fn set_progress(
+    connection: &mut SqliteConnection,
+    id: JobId,
+    step: u64,
+    total_steps: u64,
+) -> Result<(), StoreError> {
+    let updated = sqlx::query("update jobs set step = ?, total_steps = ? where id = ?")
+        .bind(int(step))
+        .bind(int(total_steps))
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    if updated.rows_affected() == 1 { Ok(()) } else { Err(StoreError::not_found("job", id)) }
+}

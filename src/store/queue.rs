@@ -1,0 +1,112 @@
+//! Jobs as the worker sees them: claim, finish, put back.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{Job, JobError, JobId, JobStatus, utc_now};
+
+use super::jobs::{changed, find, job};
+use super::rows::{int, json};
+use super::{StatusChange, Store, StoreError};
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobOutcome {
+    /// Its best checkpoint is on disk.
+    Succeeded {
+        /// Seconds per phase.
+        timings: BTreeMap<String, f64>,
+    },
+    /// An error ended it.
+    Failed(JobError),
+    /// Its owner ended it.
+    Cancelled,
+}
+
+impl Store {
+    /// Takes the job that has waited longest and makes it running; none where none waits.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn claim_next(&self) -> Result<Option<StatusChange>, StoreError> {
+        let mut transaction = self.begin().await?;
+        // The choice and the change are one statement: no two callers get the same job.
+        let row = sqlx::query(
+            "update jobs set status = 'running', started_at = coalesce(started_at, ?)
+             where id = (select id from jobs where status = 'queued' order by queued_at, id limit 1) returning *",
+        )
+        .bind(utc_now())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let change = changed(&mut transaction, job(&row)?, None).await?;
+        transaction.commit().await?;
+        Ok(Some(change))
+    }
+
+    /// Ends a running job.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it does not run.
+    pub async fn finish(
+        &self,
+        id: JobId,
+        outcome: &JobOutcome,
+        peak_memory_bytes: Option<u64>,
+    ) -> Result<StatusChange, StoreError> {
+        let (status, error, timings) = match outcome {
+            JobOutcome::Succeeded { timings } => (JobStatus::Succeeded, None, Some(json(timings))),
+            JobOutcome::Failed(error) => (JobStatus::Failed, Some(error), None),
+            JobOutcome::Cancelled => (JobStatus::Cancelled, None, None),
+        };
+        let mut transaction = self.begin().await?;
+        // The largest memory over all attempts: the job as a whole needed that much.
+        let row = sqlx::query(
+            "update jobs set status = ?, cancel_requested = 0, error_code = ?, error_message = ?, timings = ?,
+                peak_memory_bytes = nullif(max(coalesce(peak_memory_bytes, 0), coalesce(?, 0)), 0), finished_at = ?
+             where id = ? and status = 'running' returning *",
+        )
+        .bind(status.as_str())
+        .bind(error.map(|error| error.code.clone()))
+        .bind(error.map(|error| error.message.clone()))
+        .bind(timings)
+        .bind(peak_memory_bytes.map(int))
+        .bind(utc_now())
+        .bind(id.to_string())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(row) = row else {
+            let status = find(&mut transaction, id).await?.status;
+            return Err(StoreError::wrong_status(status, "only a running one can end"));
+        };
+        let change = changed(&mut transaction, job(&row)?, error.map(|error| error.message.clone())).await?;
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    /// Puts a running job back to its place in the queue, since the server stops under it. A cancel that was asked for
+    /// meanwhile is carried out instead.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it does not run.
+    pub async fn requeue(&self, id: JobId, reason: &str) -> Result<StatusChange, StoreError> {
+        let mut transaction = self.begin().await?;
+        let before: Job = find(&mut transaction, id).await?;
+        if before.status != JobStatus::Running {
+            return Err(StoreError::wrong_status(before.status, "only a running one goes back to the queue"));
+        }
+        let row = sqlx::query(
+            "update jobs set status = iif(cancel_requested, 'cancelled', 'queued'),
+                finished_at = iif(cancel_requested, ?, null), cancel_requested = 0 where id = ? returning *",
+        )
+        .bind(utc_now())
+        .bind(id.to_string())
+        .fetch_one(&mut *transaction)
+        .await?;
+        let reason = if before.cancel_requested { None } else { Some(reason.to_owned()) };
+        let change = changed(&mut transaction, job(&row)?, reason).await?;
+        transaction.commit().await?;
+        Ok(change)
+    }
+}
