@@ -1,12 +1,21 @@
 //! The training run: loss, optimizer, schedule, loop, checkpoints. Synchronous; its only outputs are the sink and the
 //! checkpoints' folder.
 
+mod checkpointer;
 mod error;
+mod gradients;
 pub mod losses;
+mod model_card;
 pub mod optimizer;
+mod retention;
 mod run;
 mod scheduler;
+mod setup;
 mod sink;
+mod step_meter;
+mod texts;
+mod trainer;
+mod trainer_state;
 
 pub use error::TrainError;
 pub use run::{StepLog, TrainReport, TrainRequest, run};

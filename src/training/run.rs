@@ -1,10 +1,12 @@
-//! One run from base model to best checkpoint.
+//! One run from base model to best checkpoint: what it is asked, what it reports, and its course.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::domain::{EvaluationMetrics, Pair, TrainingArguments};
 
+use super::setup::Setup;
+use super::trainer::Trainer;
 use super::{TrainError, TrainSink};
 
 /// What to train, with what.
@@ -41,7 +43,8 @@ pub struct TrainReport {
     pub resumed_from_epoch: Option<u32>,
     /// What was told by [`crate::domain::TrainEvent::Warning`], since the start of the run.
     pub warnings: Vec<String>,
-    /// Seconds per phase: tokenize, baseline, train, evaluate, save.
+    /// Seconds per phase: tokenize, baseline, train, evaluate, save; over all parts of an interrupted run, less what was
+    /// done after its last checkpoint.
     pub timings: BTreeMap<String, f64>,
 }
 
@@ -64,8 +67,24 @@ pub struct StepLog {
 /// complete checkpoint in `request.checkpoints`, and then gives the same weights, bit for bit, as a run that was
 /// never interrupted.
 ///
+/// A run that goes on emits no events for what the checkpoint already holds: not its evaluations, log entries, warnings
+/// or checkpoints. They all stand in the report. What an interrupted run told after its last checkpoint (steps, the
+/// evaluation before a checkpoint that was not written) is told again, with the same values, so a listener should key
+/// what it stores by step and epoch.
+///
 /// # Errors
 /// As [`TrainError`] lists; complete checkpoints stay.
-pub fn run(_request: &TrainRequest, _sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
-    todo!("training")
+pub fn run(request: &TrainRequest, sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
+    let setup = Setup::new(request)?;
+    if setup.state.is_finished() {
+        return Ok(setup.state.into_report(setup.resumed_from_epoch));
+    }
+    let mut trainer = Trainer::new(request, sink, setup)?;
+    trainer.baseline()?;
+    while !trainer.is_finished() {
+        trainer.train_epoch()?;
+        trainer.evaluate_epoch()?;
+        trainer.save_epoch()?;
+    }
+    Ok(trainer.into_report())
 }

@@ -2,6 +2,8 @@
 
 use crate::domain::TrainEvent;
 
+use super::TrainError;
+
 /// Hears what the trainer does, and may stop it.
 pub trait TrainSink {
     /// Takes an event. A checkpoint's folder is complete on disk before its event comes.
@@ -9,4 +11,12 @@ pub trait TrainSink {
 
     /// True where the run should stop; asked between micro-batches and between packs of an evaluation.
     fn should_stop(&self) -> bool;
+}
+
+/// Asks the sink.
+///
+/// # Errors
+/// [`TrainError::Cancelled`] where the run should stop.
+pub(super) fn stop_if_asked(sink: &dyn TrainSink) -> Result<(), TrainError> {
+    if sink.should_stop() { Err(TrainError::Cancelled) } else { Ok(()) }
 }
