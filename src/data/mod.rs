@@ -1,5 +1,6 @@
 //! From bytes to rows to tokens to batches; no tensors, no network, no database.
 
+pub mod columns;
 pub mod dataset_files;
 pub mod error;
 pub mod length_histogram;

@@ -3,11 +3,26 @@
 //! A reader per format turns bytes into records of cells; `rows` alone judges them, so that every format refuses the
 //! same rows with the same words. Nothing here trusts a size that the file claims.
 
+mod delimited;
+mod format;
+mod json;
+mod json_value;
+mod jsonl;
+mod object_rows;
+mod parquet;
+mod rows;
+mod source;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::domain::{ColumnMapping, DatasetFormat, Pair};
 
 use super::error::DatasetError;
+
+use source::{Compression, Source};
 
 /// What a file may hold at most. The defaults suit a machine with a few GiB of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,10 +90,79 @@ pub struct ReadOutcome {
     pub duplicate_positives: u64,
 }
 
+/// What a format's reader needs to know.
+struct ReadContext<'a> {
+    path: &'a Path,
+    mapping: &'a ColumnMapping,
+    limits: &'a ReadLimits,
+    row_id_prefix: &'a str,
+}
+
+/// What a format's reader finds.
+struct Table {
+    pairs: Vec<Pair>,
+    mapping: ColumnMapping,
+    ignored_columns: Vec<String>,
+}
+
 /// Reads a file of pairs, refusing it whole where any row is bad.
 ///
 /// # Errors
 /// See [`DatasetError`]; bad rows are all counted, and the first few told by line and field.
-pub fn read_pairs(_path: &Path, _options: &ReadOptions) -> Result<ReadOutcome, DatasetError> {
-    todo!("data")
+pub fn read_pairs(path: &Path, options: &ReadOptions) -> Result<ReadOutcome, DatasetError> {
+    let context =
+        ReadContext { path, mapping: &options.mapping, limits: &options.limits, row_id_prefix: &options.row_id_prefix };
+    let source = source::open(path, &options.limits)?;
+    let hints = format::Hints {
+        format: options.format,
+        file_name: options.file_name.as_deref(),
+        content_type: options.content_type.as_deref(),
+    };
+    let format = format::decide(hints, &source.head)?;
+    let table = match format {
+        DatasetFormat::Csv => delimited::read(source, b',', &context),
+        DatasetFormat::Tsv => delimited::read(source, b'\t', &context),
+        DatasetFormat::Json => json::read(source, &context),
+        DatasetFormat::Jsonl => jsonl::read(source, &context),
+        DatasetFormat::Parquet => parquet::read(seekable(source, &context, options)?, &context),
+    }?;
+    let (duplicate_rows, duplicate_positives) = count_duplicates(&table.pairs);
+    let Table { pairs, mapping, ignored_columns } = table;
+    Ok(ReadOutcome { pairs, format, mapping, ignored_columns, duplicate_rows, duplicate_positives })
+}
+
+/// The file itself, or what it unpacks to, in a temporary file that goes with its handle.
+fn seekable(mut source: Source, context: &ReadContext<'_>, options: &ReadOptions) -> Result<File, DatasetError> {
+    if source.compression == Compression::None {
+        return File::open(context.path).map_err(|error| source::into_dataset_error(context.path, error));
+    }
+    let folder = options.temporary_folder.clone().unwrap_or_else(std::env::temp_dir);
+    let to_error = |source| DatasetError::Io { path: folder.clone(), source };
+    let mut file = tempfile::tempfile_in(&folder).map_err(to_error)?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        // Parquet has no records here: the limit on the whole holds.
+        source.meter.start_record();
+        let count = source.reader.read(&mut buffer).map_err(|error| source::into_dataset_error(context.path, error))?;
+        if count == 0 {
+            return Ok(file);
+        }
+        file.write_all(&buffer[..count]).map_err(to_error)?;
+    }
+}
+
+/// Counts (rows whose anchor and positive occur together in an earlier row, rows whose positive occurs in an earlier
+/// row); for a dataset of two files, chain them.
+pub fn count_duplicates<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> (u64, u64) {
+    let (mut seen_rows, mut seen_positives) = (HashSet::new(), HashSet::new());
+    let (mut rows, mut positives) = (0, 0);
+    for pair in pairs {
+        rows += u64::from(!seen_rows.insert((pair.anchor.as_str(), pair.positive.as_str())));
+        positives += u64::from(!seen_positives.insert(pair.positive.as_str()));
+    }
+    (rows, positives)
+}
+
+fn too_many_columns(limits: &ReadLimits) -> DatasetError {
+    DatasetError::TooLarge { what: "the file has more columns".into(), limit: limits.max_columns as u64 }
 }

@@ -1,0 +1,77 @@
+//! CSV and TSV: a header, then a record a line, fields quoted with `"` where they hold the separator or a line break
+//! (in TSV too, as pandas and spreadsheets write it).
+
+use csv::{ByteRecord, ErrorKind, ReaderBuilder};
+
+use crate::data::columns::ColumnIndices;
+use crate::data::error::DatasetError;
+
+use super::rows::{Cell, Rows};
+use super::source::{self, Source};
+use super::{ReadContext, Table};
+
+/// Reads the whole file.
+///
+/// # Errors
+/// See [`DatasetError`].
+pub(super) fn read(source: Source, delimiter: u8, context: &ReadContext<'_>) -> Result<Table, DatasetError> {
+    let meter = source.meter;
+    let mut reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        // Records of another length are reported as rows, not by giving up.
+        .flexible(true)
+        .from_reader(source.reader);
+    let mut record = ByteRecord::new();
+    if !read_record(&mut reader, &mut record, context)? {
+        return Err(DatasetError::Empty);
+    }
+    let header = header(&record, context)?;
+    let columns = ColumnIndices::find(context.mapping, &header)?;
+    refuse_twins(&columns, &header)?;
+    let mut rows = Rows::new(context.limits, context.row_id_prefix);
+    rows.set_columns(columns.mapping(&header));
+    meter.start_record();
+    while read_record(&mut reader, &mut record, context)? {
+        meter.start_record();
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.len() != header.len() {
+            rows.reject(line, format!("{} fields; the header has {}", record.len(), header.len()))?;
+            continue;
+        }
+        let cell = |index: usize| record.get(index).map_or(Cell::Missing, Cell::from_bytes);
+        rows.push(line, cell(columns.anchor), cell(columns.positive), columns.id.map(cell))?;
+    }
+    Ok(Table { pairs: rows.finish()?, mapping: columns.mapping(&header), ignored_columns: columns.ignored(&header) })
+}
+
+fn read_record<R: std::io::Read>(
+    reader: &mut csv::Reader<R>,
+    record: &mut ByteRecord,
+    context: &ReadContext<'_>,
+) -> Result<bool, DatasetError> {
+    reader.read_byte_record(record).map_err(|error| match error.into_kind() {
+        ErrorKind::Io(error) => source::into_dataset_error(context.path, error),
+        // Byte records of any length are asked for, so that nothing else can be wrong.
+        other => DatasetError::format(format!("{other:?}")),
+    })
+}
+
+fn header(record: &ByteRecord, context: &ReadContext<'_>) -> Result<Vec<String>, DatasetError> {
+    if record.len() > context.limits.max_columns {
+        return Err(super::too_many_columns(context.limits));
+    }
+    let name = |bytes| {
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DatasetError::format("the header is not valid UTF-8"))
+    };
+    record.iter().map(name).collect()
+}
+
+fn refuse_twins(columns: &ColumnIndices, header: &[String]) -> Result<(), DatasetError> {
+    for index in [Some(columns.anchor), Some(columns.positive), columns.id].into_iter().flatten() {
+        if header.iter().filter(|name| **name == header[index]).count() > 1 {
+            return Err(DatasetError::format(format!("the header names column `{}` twice", header[index])));
+        }
+    }
+    Ok(())
+}
