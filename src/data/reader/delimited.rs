@@ -1,11 +1,10 @@
 //! CSV and TSV: a header, then a record a line, fields quoted with `"` where they hold the separator or a line break
 //! (in TSV too, as pandas and spreadsheets write it).
 
-use csv::{ByteRecord, ErrorKind, ReaderBuilder};
-
 use crate::data::columns::ColumnIndices;
 use crate::data::error::DatasetError;
 
+use super::csv_records::{Record, Records};
 use super::rows::{Cell, Rows};
 use super::source::{self, Source};
 use super::{ReadContext, Table};
@@ -16,14 +15,13 @@ use super::{ReadContext, Table};
 /// See [`DatasetError`].
 pub(super) fn read(source: Source, delimiter: u8, context: &ReadContext<'_>) -> Result<Table, DatasetError> {
     let meter = source.meter;
-    let mut reader = ReaderBuilder::new()
-        .delimiter(delimiter)
-        .has_headers(false)
-        // Records of another length are reported as rows, not by giving up.
-        .flexible(true)
-        .from_reader(source.reader);
-    let mut record = ByteRecord::new();
-    if !read_record(&mut reader, &mut record, context)? {
+    let mut reader = Records::new(source.reader, delimiter);
+    let mut record = Record::default();
+    let mut next = |record: &mut Record| {
+        meter.start_record();
+        reader.read(record).map_err(|error| source::into_dataset_error(context.path, error))
+    };
+    if !next(&mut record)? {
         return Err(DatasetError::Empty);
     }
     let header = header(&record, context)?;
@@ -31,10 +29,8 @@ pub(super) fn read(source: Source, delimiter: u8, context: &ReadContext<'_>) -> 
     refuse_twins(&columns, &header)?;
     let mut rows = Rows::new(context.limits, context.row_id_prefix);
     rows.set_columns(columns.mapping(&header));
-    meter.start_record();
-    while read_record(&mut reader, &mut record, context)? {
-        meter.start_record();
-        let line = record.position().map_or(0, csv::Position::line);
+    while next(&mut record)? {
+        let line = record.line;
         if record.len() != header.len() {
             rows.reject(line, format!("{} fields; the header has {}", record.len(), header.len()))?;
             continue;
@@ -45,23 +41,11 @@ pub(super) fn read(source: Source, delimiter: u8, context: &ReadContext<'_>) -> 
     Ok(Table { pairs: rows.finish()?, mapping: columns.mapping(&header), ignored_columns: columns.ignored(&header) })
 }
 
-fn read_record<R: std::io::Read>(
-    reader: &mut csv::Reader<R>,
-    record: &mut ByteRecord,
-    context: &ReadContext<'_>,
-) -> Result<bool, DatasetError> {
-    reader.read_byte_record(record).map_err(|error| match error.into_kind() {
-        ErrorKind::Io(error) => source::into_dataset_error(context.path, error),
-        // Byte records of any length are asked for, so that nothing else can be wrong.
-        other => DatasetError::format(format!("{other:?}")),
-    })
-}
-
-fn header(record: &ByteRecord, context: &ReadContext<'_>) -> Result<Vec<String>, DatasetError> {
+fn header(record: &Record, context: &ReadContext<'_>) -> Result<Vec<String>, DatasetError> {
     if record.len() > context.limits.max_columns {
         return Err(super::too_many_columns(context.limits));
     }
-    let name = |bytes| {
+    let name = |bytes: &[u8]| {
         std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DatasetError::format("the header is not valid UTF-8"))
     };
     record.iter().map(name).collect()

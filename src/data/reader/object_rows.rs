@@ -30,6 +30,8 @@ pub(super) struct ObjectRows<'c> {
     columns: Option<Names>,
     pending: Vec<Pending>,
     pending_bytes: usize,
+    /// True once there was an object, be it without fields: the columns can then be decided.
+    any_object: bool,
 }
 
 /// The columns' names; ids may have none.
@@ -49,6 +51,7 @@ impl<'c> ObjectRows<'c> {
             columns: None,
             pending: Vec::new(),
             pending_bytes: 0,
+            any_object: false,
         }
     }
 
@@ -58,6 +61,7 @@ impl<'c> ObjectRows<'c> {
             JsonRow::Fields(fields) => fields,
             JsonRow::Other(cell) => return self.reject(line, format!("{}; an object is expected", kind(&cell))),
         };
+        self.any_object = true;
         for (name, _) in &fields {
             if !self.known.contains(name) {
                 if self.header.len() == self.context.limits.max_columns {
@@ -84,18 +88,17 @@ impl<'c> ObjectRows<'c> {
             return self.rows.reject(line, message);
         }
         self.pending.push(Pending::Bad(line, message));
-        // A file without one object has no columns to wait for.
-        if self.pending.len() >= DECIDING_ROWS && !self.header.is_empty() {
-            self.decide()?;
-        } else if self.pending.len() >= DECIDING_ROWS {
-            self.flush()?;
+        match self.pending.len() >= DECIDING_ROWS {
+            true if self.any_object => self.decide(),
+            // No object yet, so that there are no columns to wait for.
+            true => self.flush(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// All rows, checked.
     pub(super) fn finish(mut self) -> Result<Table, DatasetError> {
-        if self.columns.is_none() && !self.header.is_empty() {
+        if self.columns.is_none() && self.any_object {
             self.decide()?;
         }
         self.flush()?;

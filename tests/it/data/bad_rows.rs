@@ -32,7 +32,7 @@ fn csv_rows_are_told_by_the_line_they_begin_at() {
 
 #[test]
 fn csv_lines_are_right_whatever_ends_them() {
-    for end in ["\n", "\r\n"] {
+    for end in ["\n", "\r\n", "\r"] {
         let file = ["anchor,positive", "", "\"a\nb\",p", "", ",p", "c,"].join(end);
         assert_eq!(
             row_errors(read_as(DatasetFormat::Csv, &file)),
@@ -80,7 +80,7 @@ fn json_lines_are_told_by_line() {
             "7 : the field `anchor` occurs twice",
             "8 : an array; an object is expected",
             "9 : not a JSON object: expected `,` or `}` at column 16",
-            "10 : not a JSON object: trailing characters at column 45",
+            "10 : not a JSON object: trailing characters at column 43",
             "11 id: the id `1` occurs before, at line 2; ids must be unique",
         ]
     );

@@ -26,6 +26,16 @@ fn a_column_may_be_called_data() {
 }
 
 #[test]
+fn objects_without_fields_have_no_columns() {
+    for (format, file) in [(DatasetFormat::Jsonl, "{}\n{}"), (DatasetFormat::Json, "[{}]")] {
+        match read_as(format, file) {
+            Err(DatasetError::Columns { field: "anchor", found, .. }) => assert!(found.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn escapes_are_undone() {
     let outcome = read_as(DatasetFormat::Json, r#"[{"anchor": "\u00e4\n\"\ud83e\udd80", "positive": "\/"}]"#).unwrap();
     assert_eq!(outcome.pairs, [pair("1", "ä\n\"🦀", "/")]);
