@@ -1,8 +1,10 @@
 //! The way to the worker from everywhere else.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use tokio::sync::Mutex;
 
 use crate::domain::{DataDir, Job, JobId};
 use crate::store::{Store, StoreError};
@@ -21,7 +23,7 @@ struct Inner {
     store: Store,
     data_dir: DataDir,
     shared: Arc<Shared>,
-    /// None once somebody waits for its end.
+    /// None once it has ended. Held while somebody waits for that, so that everybody who asks waits as long.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -120,12 +122,11 @@ impl WorkerHandle {
     /// Where the thread itself panicked, which no job can make it do.
     pub async fn shutdown(&self) -> Result<(), WorkerError> {
         self.0.shared.stop();
-        let thread = self.0.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(thread) = thread else {
+        let mut thread = self.0.thread.lock().await;
+        let Some(thread) = thread.take() else {
             return Ok(());
         };
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        match joined {
+        match tokio::task::spawn_blocking(move || thread.join()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(WorkerError::Io {
                 path: PathBuf::from("worker thread"),

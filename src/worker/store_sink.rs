@@ -1,0 +1,99 @@
+//! From the trainer to the store and to whoever listens.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use crate::domain::{JobId, TrainEvent};
+use crate::store::{Store, StoreError};
+use crate::training::TrainSink;
+
+use super::memory::PeakMemory;
+use super::shared::{Shared, StopFlag};
+
+/// How long step events may wait for company. Small models make hundreds of steps a second, and each write costs a
+/// commit; a person looking on does not see the delay.
+const BATCH: Duration = Duration::from_millis(250);
+
+/// Stores a run's events in batches, with the facts they bring, and tells them to listeners once they are stored.
+/// Whatever is not a step is stored before the trainer goes on, so that a checkpoint never stands on disk before the
+/// evaluation that preceded it stands in the database.
+pub(super) struct StoreSink<'a> {
+    runtime: &'a Runtime,
+    store: &'a Store,
+    shared: &'a Shared,
+    job_id: JobId,
+    stop: Arc<StopFlag>,
+    memory: PeakMemory,
+    pending: Vec<TrainEvent>,
+    written_at: Option<Instant>,
+    /// What the store answered when it could not take an event; the run ends then.
+    failure: Option<StoreError>,
+}
+
+impl<'a> StoreSink<'a> {
+    pub(super) fn new(
+        runtime: &'a Runtime,
+        store: &'a Store,
+        shared: &'a Shared,
+        job_id: JobId,
+        stop: Arc<StopFlag>,
+    ) -> Self {
+        Self {
+            runtime,
+            store,
+            shared,
+            job_id,
+            stop,
+            memory: PeakMemory::start(),
+            pending: Vec::new(),
+            written_at: None,
+            failure: None,
+        }
+    }
+
+    /// Stores what waits. After a failure nothing is stored any more: events must not be missing in the middle.
+    pub(super) fn flush(&mut self) {
+        if self.pending.is_empty() || self.failure.is_some() {
+            return;
+        }
+        match self.runtime.block_on(self.store.record_events(self.job_id, &self.pending)) {
+            Ok(records) => records.into_iter().for_each(|record| self.shared.publish(record)),
+            Err(error) => self.failure = Some(error),
+        }
+        self.pending.clear();
+        self.written_at = Some(Instant::now());
+    }
+
+    /// What the store could not take, where it could not.
+    pub(super) fn take_failure(&mut self) -> Option<StoreError> {
+        self.failure.take()
+    }
+
+    /// The most memory held so far.
+    pub(super) fn peak_memory(&mut self) -> Option<u64> {
+        self.memory.bytes()
+    }
+}
+
+impl TrainSink for StoreSink<'_> {
+    fn on_event(&mut self, event: TrainEvent) {
+        self.memory.sample();
+        let may_wait = matches!(event, TrainEvent::Step { .. } | TrainEvent::Progress { .. });
+        // Only the last progress counts.
+        if matches!(self.pending.last(), Some(TrainEvent::Progress { .. }))
+            && matches!(event, TrainEvent::Progress { .. })
+        {
+            self.pending.pop();
+        }
+        self.pending.push(event);
+        if !may_wait || self.written_at.is_none_or(|at| at.elapsed() >= BATCH) {
+            self.flush();
+        }
+    }
+
+    fn should_stop(&self) -> bool {
+        self.stop.is_set() || self.failure.is_some()
+    }
+}
