@@ -1,4 +1,6 @@
 //! The one integration binary: everything that is tested through the library's public face.
 
 mod data;
+mod helpers;
 mod layering;
+mod parity;
