@@ -12,6 +12,7 @@ mod ids;
 mod job;
 mod metrics;
 mod model;
+mod secret;
 
 pub use arguments::{BatchSampler, LrSchedulerType, TrainingArguments};
 pub use checkpoint::Checkpoint;
@@ -24,3 +25,4 @@ pub use ids::{DatasetId, JobId, ModelId, ParseIdError};
 pub use job::{Job, JobError, JobStatus};
 pub use metrics::{EvaluationMetrics, MetricKey};
 pub use model::{Model, ModelReference, ModelSource, ModelStatus, ModelSummary, Pooling};
+pub use secret::Secret;

@@ -1,1 +1,5 @@
-//! TODO(http)
+//! The HTTP surface: routes, wire types, status codes. The only module that names status codes.
+
+pub mod state;
+
+pub use state::{AppState, HttpLimits};

@@ -9,4 +9,4 @@ mod settings;
 
 pub use error::HubError;
 pub use pull::{PullProgress, PullRequest, PulledModel, pull};
-pub use settings::{HubSettings, Secret};
+pub use settings::HubSettings;

@@ -109,11 +109,25 @@ impl SentenceEncoder {
     }
 
     /// Embeds any number of sequences, sorted by length and packed by a token budget; `[sequences, dimension]` in
-    /// the order given. `on_progress` is told how many are done after each pack, and returns false to stop.
+    /// the order given, normalised where the model does so. `on_progress` is told how many are done after each pack,
+    /// and returns false to stop.
     ///
     /// # Errors
     /// [`ModelError::Cancelled`] where `on_progress` says so.
     pub fn encode(
+        &self,
+        _sequences: &[Vec<u32>],
+        _workspace: &mut Workspace,
+        _on_progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<f32>, ModelError> {
+        todo!("engine")
+    }
+
+    /// As [`SentenceEncoder::encode`], but always as pooled, before any normalising.
+    ///
+    /// # Errors
+    /// As [`SentenceEncoder::encode`].
+    pub fn encode_pooled(
         &self,
         _sequences: &[Vec<u32>],
         _workspace: &mut Workspace,

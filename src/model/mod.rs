@@ -1,9 +1,12 @@
 //! From packed tokens to sentence embeddings: forward, and an explicit backward.
 
+mod config;
 mod encoder;
 mod error;
+mod folder;
 mod parameters;
 
+pub use config::EncoderConfig;
 pub use encoder::{DropoutKey, SentenceEncoder, Workspace};
 pub use error::ModelError;
 pub use parameters::{ParameterSpec, Parameters};

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder of ../shared; none, and a line on stderr, where it is absent.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
-    present(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path), "it comes with the workspace, not the repository")
+    present(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path),
+        "it comes with the workspace, not the repository",
+    )
 }
 
 /// The folder of all-MiniLM-L6-v2: `MATRYO_TEST_MINILM`, or where `tests/setup` puts it; none, and a line on stderr,

@@ -1,0 +1,57 @@
+//! What handlers share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::{DataDir, Secret};
+use crate::hub::HubSettings;
+use crate::serving::EmbeddingService;
+use crate::store::Store;
+use crate::worker::WorkerHandle;
+
+/// What handlers share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// Facts.
+    pub store: Store,
+    /// Where the bytes lie.
+    pub data_dir: DataDir,
+    /// The queue.
+    pub worker: WorkerHandle,
+    /// The models that embed.
+    pub embedding: EmbeddingService,
+    /// Where base models are pulled from.
+    pub hub: HubSettings,
+    /// Folders below which model folders may be registered.
+    pub model_roots: Arc<[PathBuf]>,
+    /// The key that clients must send, where there is one.
+    pub api_key: Option<Secret>,
+    /// What computes, in words, for `/info`.
+    pub device: Arc<str>,
+    /// What clients may send at most.
+    pub limits: HttpLimits,
+}
+
+/// What clients may send at most.
+#[derive(Debug, Clone)]
+pub struct HttpLimits {
+    /// Bytes of an upload.
+    pub max_upload_bytes: u64,
+    /// Bytes of any other body.
+    pub max_body_bytes: usize,
+    /// Texts in one request to embed.
+    pub max_client_batch_size: usize,
+    /// Jobs that may wait in the queue.
+    pub max_queued_jobs: u64,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            max_upload_bytes: 512 << 20,
+            max_body_bytes: 32 << 20,
+            max_client_batch_size: 2048,
+            max_queued_jobs: 100,
+        }
+    }
+}
