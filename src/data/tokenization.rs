@@ -1,16 +1,54 @@
 //! Text to token ids, the same for training, evaluation and serving.
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper, Sequence};
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
 /// The tokenizer could not be read or could not read a text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct TokenizationError(String);
 
+/// The end of a text that is cut off where the text is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutEnd {
+    /// The beginning is dropped.
+    Left,
+    /// The end is dropped, as sentence-transformers does.
+    Right,
+}
+
+/// How a model folder's other files change what tokenizer.json says of normalising text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextNormalization {
+    /// Text is lower-cased before anything else.
+    pub lower_case_first: bool,
+    /// Replaces the settings of a BERT normaliser; none leaves them as they are.
+    pub bert: Option<BertNormalization>,
+}
+
+/// The settings of a BERT normaliser that tokenizer_config.json sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BertNormalization {
+    /// Letters become lower case.
+    pub lowercase: bool,
+    /// Chinese characters become words of their own.
+    pub handle_chinese_chars: bool,
+    /// Accents are dropped; none drops them where letters become lower case.
+    pub strip_accents: Option<bool>,
+}
+
 /// A model's tokenizer with its truncation.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TextTokenizer {
+    /// Without truncation and padding of its own: this type cuts, and packed batches need no padding.
+    tokenizer: Arc<Tokenizer>,
     max_seq_length: usize,
+    vocab_size: usize,
 }
 
 impl TextTokenizer {
@@ -18,14 +56,37 @@ impl TextTokenizer {
     ///
     /// # Errors
     /// Where the file is missing or is not a tokenizer.
-    pub fn from_file(_path: &Path, _max_seq_length: usize) -> Result<Self, TokenizationError> {
-        todo!("engine")
+    pub fn from_file(path: &Path, max_seq_length: usize) -> Result<Self, TokenizationError> {
+        let json = std::fs::read(path).map_err(|error| TokenizationError(format!("{}: {error}", path.display())))?;
+        Self::from_json(&json, max_seq_length, TextNormalization::default())
+            .map_err(|TokenizationError(message)| TokenizationError(format!("{}: {message}", path.display())))
+    }
+
+    /// As [`TextTokenizer::from_file`], from the file's bytes, with what other files say of normalising.
+    ///
+    /// # Errors
+    /// Where the bytes are not a tokenizer, or not one that can encode any text.
+    pub fn from_json(
+        json: &[u8],
+        max_seq_length: usize,
+        normalization: TextNormalization,
+    ) -> Result<Self, TokenizationError> {
+        let mut tokenizer = Tokenizer::from_bytes(json)
+            .map_err(|error| TokenizationError(format!("not a tokenizer.json of the tokenizers library: {error}")))?;
+        normalize(&mut tokenizer, normalization)?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(failed)?;
+        let highest = tokenizer.get_vocab(true).into_values().max();
+        let vocab_size = highest.ok_or_else(|| TokenizationError("the tokenizer knows no token".into()))? as usize + 1;
+        let tokenizer = Self { tokenizer: Arc::new(tokenizer), max_seq_length, vocab_size };
+        tokenizer.check()?;
+        Ok(tokenizer)
     }
 
     /// The same tokenizer with another limit.
     #[must_use]
     pub fn with_max_seq_length(&self, max_seq_length: usize) -> Self {
-        Self { max_seq_length }
+        Self { max_seq_length, ..self.clone() }
     }
 
     /// The most tokens that a text becomes.
@@ -34,19 +95,100 @@ impl TextTokenizer {
         self.max_seq_length
     }
 
+    /// Every token id is below this.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
     /// Token ids of each text, special tokens included, in order; on all cores.
     ///
     /// # Errors
     /// Where the tokenizer refuses a text.
-    pub fn encode_batch<S: AsRef<str> + Sync>(&self, _texts: &[S]) -> Result<Vec<Vec<u32>>, TokenizationError> {
-        todo!("engine")
+    pub fn encode_batch<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<u32>>, TokenizationError> {
+        texts.par_iter().map(|text| self.encode_cut(text.as_ref(), CutEnd::Right)).collect()
+    }
+
+    /// Token ids of one text, special tokens included, cut at the end given.
+    ///
+    /// # Errors
+    /// Where the tokenizer refuses the text.
+    pub fn encode_cut(&self, text: &str, end: CutEnd) -> Result<Vec<u32>, TokenizationError> {
+        let mut content = self.content(text)?;
+        let direction = match end {
+            CutEnd::Left => TruncationDirection::Left,
+            CutEnd::Right => TruncationDirection::Right,
+        };
+        content.truncate(self.max_seq_length.saturating_sub(self.special_tokens()), 0, direction);
+        self.with_special_tokens(content)
+    }
+
+    /// Token ids of one text, special tokens included, however long it is.
+    ///
+    /// # Errors
+    /// Where the tokenizer refuses the text.
+    pub fn encode_uncut(&self, text: &str) -> Result<Vec<u32>, TokenizationError> {
+        self.with_special_tokens(self.content(text)?)
     }
 
     /// How many tokens a text has before truncation, special tokens included.
     ///
     /// # Errors
     /// Where the tokenizer refuses the text.
-    pub fn count(&self, _text: &str) -> Result<usize, TokenizationError> {
-        todo!("engine")
+    pub fn count(&self, text: &str) -> Result<usize, TokenizationError> {
+        Ok(self.content(text)?.len() + self.special_tokens())
     }
+
+    /// Encodes one text that no vocabulary has: this shows the special tokens, whose ids tokenizer.json gives apart from
+    /// the vocabulary, and a missing token for the unknown.
+    fn check(&self) -> Result<(), TokenizationError> {
+        let ids = self.encode_uncut("a \u{10FFFD}")?;
+        match ids.iter().find(|id| **id as usize >= self.vocab_size) {
+            Some(id) => {
+                Err(TokenizationError(format!("the tokenizer gives token id {id}, which is not in its vocabulary")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn content(&self, text: &str) -> Result<Encoding, TokenizationError> {
+        self.tokenizer.encode_fast(text, false).map_err(failed)
+    }
+
+    fn with_special_tokens(&self, content: Encoding) -> Result<Vec<u32>, TokenizationError> {
+        Ok(self.tokenizer.post_process(content, None, true).map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// Special tokens put round one text.
+    fn special_tokens(&self) -> usize {
+        self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
+    }
+}
+
+impl fmt::Debug for TextTokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the vocabulary, which is thousands of lines.
+        f.debug_struct("TextTokenizer")
+            .field("max_seq_length", &self.max_seq_length)
+            .field("vocab_size", &self.vocab_size)
+            .finish_non_exhaustive()
+    }
+}
+
+fn failed(error: tokenizers::Error) -> TokenizationError {
+    TokenizationError(format!("the tokenizer failed: {error}"))
+}
+
+fn normalize(tokenizer: &mut Tokenizer, settings: TextNormalization) -> Result<(), TokenizationError> {
+    if let (Some(NormalizerWrapper::BertNormalizer(found)), Some(bert)) = (tokenizer.get_normalizer(), settings.bert) {
+        let wanted =
+            BertNormalizer::new(found.clean_text, bert.handle_chinese_chars, bert.strip_accents, bert.lowercase);
+        tokenizer.with_normalizer(Some(wanted)).map_err(failed)?;
+    }
+    if settings.lower_case_first {
+        let mut steps: Vec<NormalizerWrapper> = vec![Lowercase.into()];
+        steps.extend(tokenizer.get_normalizer().cloned());
+        tokenizer.with_normalizer(Some(Sequence::new(steps))).map_err(failed)?;
+    }
+    Ok(())
 }

@@ -3,6 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+/// A JSON file below tests/fixtures.
+pub(crate) fn fixture<T: serde::de::DeserializeOwned>(path: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path);
+    let bytes = std::fs::read(&path).expect("the fixture is committed");
+    serde_json::from_slice(&bytes).expect("the fixture is JSON")
+}
+
 /// A file or folder of ../shared; none, and a line on stderr, where it is absent.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     present(

@@ -1,0 +1,3 @@
+//! Model folders and tokenizers.
+
+mod token_ids;
