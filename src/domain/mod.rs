@@ -11,6 +11,7 @@ mod field_error;
 mod ids;
 mod job;
 mod metrics;
+mod metrics_table;
 mod model;
 mod secret;
 
@@ -24,5 +25,6 @@ pub use field_error::FieldError;
 pub use ids::{DatasetId, JobId, ModelId, ParseIdError};
 pub use job::{Job, JobError, JobStatus};
 pub use metrics::{EvaluationMetrics, MetricKey};
+pub use metrics_table::{MetricsRow, MetricsTable};
 pub use model::{Model, ModelReference, ModelSource, ModelStatus, ModelSummary, Pooling};
 pub use secret::Secret;

@@ -72,6 +72,24 @@ impl Store {
             .await?;
         Ok(rows.iter().map(record).collect::<Result<Vec<_>, _>>()?)
     }
+
+    /// The losses that a job logged, `(step, loss)`, in order.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn training_losses(&self, job_id: JobId) -> Result<Vec<(u64, f64)>, StoreError> {
+        let rows = sqlx::query(
+            "select json_extract(event, '$.step') as step, json_extract(event, '$.loss') as loss
+             from job_events where job_id = ? and type = 'step' order by id",
+        )
+        .bind(job_id.to_string())
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .iter()
+            .map(|row| Ok((get_u64(row, "step")?, row.try_get("loss")?)))
+            .collect::<Result<Vec<_>, sqlx::Error>>()?)
+    }
 }
 
 /// Writes the facts that an event brings.
