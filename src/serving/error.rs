@@ -25,6 +25,9 @@ pub enum EmbedError {
     /// The model could not be loaded or run.
     #[error("{0}")]
     Model(std::sync::Arc<ModelError>),
+    /// The model broke down on the request, which its message tells in general words; the log has the rest.
+    #[error("{0}")]
+    Failed(&'static str),
     /// The store failed.
     #[error("{0}")]
     Store(std::sync::Arc<StoreError>),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{DataDir, ModelReference, ModelSummary};
 use crate::store::Store;
 
-use super::EmbedError;
+use super::{EmbedError, EmbedRequest, Embeddings};
 
 /// The service's limits.
 #[derive(Debug, Clone)]
@@ -14,43 +14,6 @@ pub struct ServingOptions {
     pub cache_bytes: u64,
     /// Texts that may wait; more are refused with [`EmbedError::Overloaded`].
     pub max_waiting_texts: usize,
-}
-
-/// One text to embed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EmbedInput {
-    /// Text, to be tokenised.
-    Text(String),
-    /// Token ids of this model's tokenizer, special tokens included.
-    TokenIds(Vec<u32>),
-}
-
-/// What to embed, with what.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EmbedRequest {
-    /// The model.
-    pub model: ModelReference,
-    /// The texts.
-    pub inputs: Vec<EmbedInput>,
-    /// Cuts embeddings to this length (before normalising).
-    pub dimensions: Option<usize>,
-    /// True to give embeddings length 1; false leaves the pooled embedding as it is.
-    pub normalize: bool,
-    /// True to cut texts that are too long; false refuses them.
-    pub truncate: bool,
-    /// The name of one of the model's prompts, put before each text.
-    pub prompt_name: Option<String>,
-}
-
-/// Embeddings in the order of the inputs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Embeddings {
-    /// The length of each.
-    pub dimension: usize,
-    /// `[inputs, dimension]`.
-    pub values: Vec<f32>,
-    /// Tokens of each input, after truncation.
-    pub tokens: Vec<usize>,
 }
 
 /// Embeds; clones share the loaded models and the thread.

@@ -1,0 +1,50 @@
+//! What is asked of the service, and what it answers.
+
+use crate::data::tokenization::CutEnd;
+use crate::domain::ModelReference;
+
+/// One text to embed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmbedInput {
+    /// Text, to be tokenised.
+    Text(String),
+    /// Token ids of this model's tokenizer, special tokens included.
+    TokenIds(Vec<u32>),
+}
+
+/// What to embed, with what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbedRequest {
+    /// The model.
+    pub model: ModelReference,
+    /// The texts.
+    pub inputs: Vec<EmbedInput>,
+    /// Cuts embeddings to this length (before normalising).
+    pub dimensions: Option<usize>,
+    /// True to give embeddings length 1; false leaves the pooled embedding as it is.
+    pub normalize: bool,
+    /// True to cut texts that are too long; false refuses them.
+    pub truncate: bool,
+    /// Where texts that are too long are cut.
+    pub truncation_direction: CutEnd,
+    /// The name of one of the model's prompts, put before each text.
+    pub prompt_name: Option<String>,
+}
+
+/// Embeddings in the order of the inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    /// The length of each.
+    pub dimension: usize,
+    /// `[inputs, dimension]`.
+    pub values: Vec<f32>,
+    /// Tokens of each input, after truncation.
+    pub tokens: Vec<usize>,
+}
+
+impl Embeddings {
+    /// The embeddings one by one, `[dimension]` each.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.dimension)
+    }
+}
