@@ -219,20 +219,8 @@ fn read_frozen(folder: &Path, config: &EncoderConfig) -> Result<Vec<FrozenTensor
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "../../../tests/it/helpers/tiny_model.rs"]
+mod tiny_model;
 
-    /// The real model, where the environment names its folder.
-    #[test]
-    fn minilm_is_read() {
-        let Some(folder) = std::env::var_os("MATRYO_TEST_MINILM") else { return };
-        let folder = Path::new(&folder);
-        let model = ModelFolder::read(folder).expect("it is supported");
-        assert_eq!((model.summary.max_seq_length, model.summary.dimension, model.summary.normalize), (256, 384, true));
-        assert_eq!(model.summary.pooling, Pooling::Mean);
-        let parameters = model.read_weights(folder).expect("its weights are sound");
-        assert_eq!(parameters.specs.len(), 101);
-        assert_eq!(parameters.flat.len() as u64, model.summary.parameters);
-        assert_eq!(model.originals.frozen.len(), 2);
-    }
-}
+#[cfg(test)]
+mod tests;

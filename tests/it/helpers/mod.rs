@@ -1,3 +1,4 @@
 //! What several tests need.
 
 pub(crate) mod reference;
+pub(crate) mod tiny_model;
