@@ -1,5 +1,30 @@
 //! The HTTP surface: routes, wire types, status codes. The only module that names status codes.
+//!
+//! A request passes the layers of `middleware` from the outside in (request id, access log, panics, API key), then the
+//! router, then the extractors of `extract`. Whatever goes wrong on the way becomes an [`ApiError`], so that every error
+//! has the same JSON; `openapi` describes all of it.
 
-pub mod state;
+mod error;
+mod extract;
+mod middleware;
+pub mod openapi;
+mod pulls;
+mod routes;
+mod state;
 
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+
+pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetails};
+pub use pulls::ModelPulls;
 pub use state::{AppState, HttpLimits};
+
+/// The whole service.
+pub fn router(state: AppState) -> Router {
+    let (router, _) = routes::all().split_for_parts();
+    let router = router
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(DefaultBodyLimit::max(state.limits.max_body_bytes));
+    middleware::wrap(router, &state).with_state(state)
+}

@@ -9,6 +9,8 @@ use crate::serving::EmbeddingService;
 use crate::store::Store;
 use crate::worker::WorkerHandle;
 
+use super::ModelPulls;
+
 /// What handlers share; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AppState {
@@ -20,6 +22,8 @@ pub struct AppState {
     pub worker: WorkerHandle,
     /// The models that embed.
     pub embedding: EmbeddingService,
+    /// The pulls under way.
+    pub pulls: ModelPulls,
     /// Where base models are pulled from.
     pub hub: HubSettings,
     /// Folders below which model folders may be registered.

@@ -5,3 +5,4 @@ mod helpers;
 mod layering;
 mod model;
 mod parity;
+mod routes;

@@ -2,3 +2,4 @@
 
 pub(crate) mod reference;
 pub(crate) mod tiny_model;
+pub(crate) mod test_app;

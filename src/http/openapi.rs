@@ -1,0 +1,120 @@
+//! The OpenAPI document: what the handlers say of themselves, and what holds for all of them.
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, Info, License, ObjectBuilder, SecurityRequirement};
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type};
+use utoipa::{PartialSchema, ToResponse, ToSchema};
+
+use super::{ErrorBody, routes};
+
+/// The errors that any operation may answer with, whatever it does: the layers round the router give them.
+const EVERYWHERE: [(&str, &str); 3] =
+    [("401", Unauthorized::NAME), ("500", Internal::NAME), ("503", Unavailable::NAME)];
+
+/// The document of the whole service.
+#[must_use]
+pub fn document() -> OpenApi {
+    let mut document = routes::all().into_openapi();
+    document.info = Info::new("Matryo", env!("CARGO_PKG_VERSION"));
+    document.info.description = Some("Fine-tunes text-embedding models and serves the result.".into());
+    document.info.license = Some(License::new("Apache-2.0"));
+    let components = document.components.get_or_insert_with(Components::new);
+    add_errors(components);
+    components.add_security_scheme(
+        "bearer",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("Where the server was started with an API key."))
+                .build(),
+        ),
+    );
+    let header =
+        ApiKeyValue::with_description("x-api-key", "The same key, for clients that cannot send a bearer token.");
+    components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(header)));
+    let none: [&str; 0] = [];
+    document.security = Some(vec![
+        SecurityRequirement::default(),
+        SecurityRequirement::new("bearer", none),
+        SecurityRequirement::new("api_key", none),
+    ]);
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            add_everywhere(operation);
+        }
+    }
+    document
+}
+
+fn add_everywhere(operation: &mut Operation) {
+    for (status, name) in EVERYWHERE {
+        let response = RefOr::Ref(Ref::from_response_name(name));
+        operation.responses.responses.entry(status.to_owned()).or_insert(response);
+    }
+}
+
+fn error_response(description: &str) -> ResponseBuilder {
+    let schema = RefOr::Ref(Ref::from_schema_name(ErrorBody::name()));
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/json", ContentBuilder::new().schema(Some(schema)).build())
+}
+
+fn retry_after() -> utoipa::openapi::Header {
+    let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
+    HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds after which to try again.")).build()
+}
+
+/// Declares the error responses. A handler names those that it gives itself: `(status = 404, response = NotFound)`.
+macro_rules! errors {
+    ($($name:ident: $description:literal $(, header $header:literal = $value:expr)?;)*) => {
+        $(
+            #[doc = $description]
+            #[derive(Debug)]
+            pub(super) struct $name;
+
+            impl $name {
+                const NAME: &str = stringify!($name);
+            }
+
+            impl<'r> ToResponse<'r> for $name {
+                fn response() -> (&'r str, RefOr<Response>) {
+                    let builder = error_response($description);
+                    $(let builder = builder.header($header, $value);)?
+                    (Self::NAME, RefOr::T(builder.build()))
+                }
+            }
+        )*
+
+        fn add_errors(components: &mut Components) {
+            $(
+                let (name, response) = $name::response();
+                components.responses.insert(name.to_owned(), response);
+            )*
+            let mut schemas = vec![(ErrorBody::name().into_owned(), ErrorBody::schema())];
+            ErrorBody::schemas(&mut schemas);
+            for (name, schema) in schemas {
+                components.schemas.entry(name).or_insert(schema);
+            }
+        }
+    };
+}
+
+errors! {
+    Malformed: "The request is not what it claims to be, such as JSON that does not parse.";
+    Unauthorized: "The API key is missing or wrong.";
+    NotFound: "There is no such thing.";
+    NotAcceptable: "None of the content types that the client accepts is offered.";
+    Timeout: "The request's body did not arrive in time.";
+    Conflict: "The state of things forbids it; the message says what to do.";
+    TooLarge: "The body, or something in it, exceeds a limit.";
+    UnsupportedMediaType: "The body's content type is not understood.";
+    RangeNotSatisfiable: "The range lies outside the file.";
+    Invalid: "Values are wrong; the details list all of them.";
+    TooManyRequests: "Too much waits already.", header "retry-after" = retry_after();
+    Internal: "A fault of the server, which its log explains.";
+    Unavailable: "The server cannot do it now.", header "retry-after" = retry_after();
+    DiskFull: "The disk of the data directory is full.";
+}

@@ -1,0 +1,4 @@
+//! The routes, over the real router.
+
+mod auth;
+mod errors;
