@@ -344,6 +344,7 @@ impl From<EmbedError> for ApiError {
             EmbedError::Overloaded { retry_after_seconds } => Self::too_many(message, retry_after_seconds),
             EmbedError::Model(error) => Self::from(&*error),
             EmbedError::Store(error) => Self::from(&*error),
+            EmbedError::Failed(_) => Self::internal(message),
             EmbedError::ShuttingDown => Self::unavailable(message, 10),
         }
     }
