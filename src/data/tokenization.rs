@@ -22,6 +22,19 @@ pub enum CutEnd {
     Right,
 }
 
+/// One token of a text and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// The piece of the text that it stands for; a special token's own name.
+    pub text: String,
+    /// True for tokens put round the text, which stand for none of it.
+    pub special: bool,
+    /// The piece's bytes in the text; none for special tokens.
+    pub span: Option<std::ops::Range<usize>>,
+}
+
 /// How a model folder's other files change what tokenizer.json says of normalising text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TextNormalization {
@@ -129,6 +142,27 @@ impl TextTokenizer {
     /// Where the tokenizer refuses the text.
     pub fn encode_uncut(&self, text: &str) -> Result<Vec<u32>, TokenizationError> {
         self.with_special_tokens(self.content(text)?)
+    }
+
+    /// The tokens of one text, however long it is, each with the piece of the text that it stands for.
+    ///
+    /// # Errors
+    /// Where the tokenizer refuses the text.
+    pub fn tokens(&self, text: &str, add_special_tokens: bool) -> Result<Vec<Token>, TokenizationError> {
+        let encoding = self.tokenizer.encode(text, add_special_tokens).map_err(failed)?;
+        let token = |index: usize| {
+            let special = encoding.get_special_tokens_mask()[index] == 1;
+            let (start, end) = encoding.get_offsets()[index];
+            // A piece may end inside a character where the vocabulary has single bytes.
+            let piece = || String::from_utf8_lossy(&text.as_bytes()[start..end]).into_owned();
+            Token {
+                id: encoding.get_ids()[index],
+                text: if special { encoding.get_tokens()[index].clone() } else { piece() },
+                special,
+                span: (!special).then_some(start..end),
+            }
+        };
+        Ok((0..encoding.len()).map(token).collect())
     }
 
     /// How many tokens a text has before truncation, special tokens included.

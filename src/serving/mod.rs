@@ -1,9 +1,16 @@
 //! Text in, vectors out: models loaded on demand, and the thread that embeds with them.
 
+mod batch;
 mod error;
+mod prepare;
+mod queue;
+mod registry;
 mod request;
+mod resolve;
 mod service;
+mod thread;
+mod vectors;
 
 pub use error::EmbedError;
 pub use request::{EmbedInput, EmbedRequest, Embeddings};
-pub use service::{EmbeddingService, ServingOptions};
+pub use service::{EmbeddingService, MAX_BATCH_TOKENS, ServingOptions};

@@ -1,18 +1,41 @@
-//! The service that embeds: what is asked, what is answered, and the handle to it.
+//! The service that embeds: the handle that the rest of the program holds.
+//!
+//! A request takes its places among those that may wait, finds its model, is tokenised off the async threads, goes
+//! through the queue to the one thread that computes, and comes back as vectors.
 
-use std::sync::Arc;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
-use crate::domain::{DataDir, ModelReference, ModelSummary};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+
+use crate::data::tokenization::Token;
+use crate::domain::{DataDir, FieldError, ModelReference, ModelSummary};
+use crate::model::{ModelError, SentenceEncoder};
 use crate::store::Store;
 
-use super::{EmbedError, EmbedRequest, Embeddings};
+use super::batch::Work;
+use super::prepare::Preparation;
+use super::queue::Queue;
+use super::registry::Registry;
+use super::resolve::{self, resolve};
+use super::{EmbedError, EmbedRequest, Embeddings, thread, vectors};
+
+/// Tokens that are computed at once: enough to keep the cores busy, few enough that nobody waits long for a turn.
+pub const MAX_BATCH_TOKENS: usize = 4096;
+/// What clients are told to wait when too much waits already; batches take less.
+const RETRY_AFTER_SECONDS: u64 = 1;
+/// Text that one request may have taken apart into tokens; the answer is a hundred times larger.
+const MAX_TOKENIZE_BYTES: usize = 1 << 20;
 
 /// The service's limits.
 #[derive(Debug, Clone)]
 pub struct ServingOptions {
     /// Memory for loaded weights; the least recently used model is dropped beyond it. One model is always kept.
     pub cache_bytes: u64,
-    /// Texts that may wait; more are refused with [`EmbedError::Overloaded`].
+    /// Texts that may wait; more are refused with [`EmbedError::Overloaded`]. A larger request is let in when nothing
+    /// else waits.
     pub max_waiting_texts: usize,
 }
 
@@ -20,43 +43,190 @@ pub struct ServingOptions {
 #[derive(Debug, Clone)]
 pub struct EmbeddingService(Arc<Inner>);
 
-#[derive(Debug)]
-struct Inner {}
+struct Inner {
+    store: Store,
+    data_dir: DataDir,
+    registry: Registry<SentenceEncoder>,
+    /// Places for texts that wait; closed when the server stops.
+    places: Arc<Semaphore>,
+    max_waiting_texts: u32,
+    queue: Arc<Queue<SentenceEncoder>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl EmbeddingService {
     /// Starts the thread; models are loaded when they are first asked for.
     #[must_use]
-    pub fn start(_store: Store, _data_dir: DataDir, _options: ServingOptions) -> Self {
-        Self(Arc::new(Inner {}))
+    pub fn start(store: Store, data_dir: DataDir, options: ServingOptions) -> Self {
+        let queue = Arc::new(Queue::new(MAX_BATCH_TOKENS));
+        let thread = thread::start(Arc::clone(&queue)).expect("a system that cannot start a thread cannot serve");
+        let max_waiting_texts = u32::try_from(options.max_waiting_texts).unwrap_or(u32::MAX).max(1);
+        Self(Arc::new(Inner {
+            store,
+            data_dir,
+            registry: Registry::new(options.cache_bytes, load),
+            places: Arc::new(Semaphore::new(max_waiting_texts as usize)),
+            max_waiting_texts,
+            queue,
+            thread: Mutex::new(Some(thread)),
+        }))
     }
 
     /// Embeds.
     ///
     /// # Errors
     /// See [`EmbedError`].
-    pub async fn embed(&self, _request: EmbedRequest) -> Result<Embeddings, EmbedError> {
-        Err(EmbedError::ShuttingDown)
+    pub async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, EmbedError> {
+        let place = self.0.place(request.inputs.len())?;
+        let encoder = self.0.model(&request.model).await?;
+        let full = encoder.summary().dimension;
+        let (dimension, is_normalized) = (request.dimensions.unwrap_or(full), request.normalize);
+
+        let tokenizing = Arc::clone(&encoder);
+        // The place goes along: a caller who leaves does not make room while his texts are still worked on.
+        let (place, sequences) = off_thread(move || {
+            let preparation = Preparation::new(tokenizing.tokenizer(), tokenizing.prompts(), full, &request)?;
+            Ok((place, preparation.token_ids(request.inputs)?))
+        })
+        .await?;
+        let tokens = sequences.iter().map(Vec::len).collect();
+
+        let (reply, answer) = oneshot::channel();
+        self.0.queue.push([Work { encoder, sequences, taken: 0, values: Vec::new(), reply, _place: place }]);
+        // The sender is dropped unused only where the thread has died.
+        let pooled = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
+
+        let mut values = vectors::truncate(pooled, full, dimension);
+        if is_normalized {
+            vectors::normalize(&mut values, dimension);
+        }
+        Ok(Embeddings { dimension, values, tokens })
     }
 
     /// What a model is, loading it where it is not loaded.
     ///
     /// # Errors
     /// As [`EmbeddingService::embed`].
-    pub async fn summary(&self, _model: &ModelReference) -> Result<ModelSummary, EmbedError> {
-        Err(EmbedError::ShuttingDown)
+    pub async fn summary(&self, model: &ModelReference) -> Result<ModelSummary, EmbedError> {
+        Ok(self.0.model(model).await?.summary().clone())
     }
 
-    /// Token ids of each text with the model's tokenizer, special tokens included, uncut.
+    /// The tokens of each text with the model's tokenizer, uncut, after one of the model's prompts where it is named.
     ///
     /// # Errors
     /// As [`EmbeddingService::embed`].
-    pub async fn tokenize(&self, _model: &ModelReference, _texts: Vec<String>) -> Result<Vec<Vec<u32>>, EmbedError> {
-        Err(EmbedError::ShuttingDown)
+    pub async fn tokenize(
+        &self,
+        model: &ModelReference,
+        texts: Vec<String>,
+        add_special_tokens: bool,
+        prompt_name: Option<&str>,
+    ) -> Result<Vec<Vec<Token>>, EmbedError> {
+        let place = self.0.place(texts.len())?;
+        let invalid = |field: &str, message: String| EmbedError::Invalid(vec![FieldError::new(field, message)]);
+        if texts.is_empty() {
+            return Err(invalid("inputs", "at least one text is expected".into()));
+        }
+        let bytes: usize = texts.iter().map(String::len).sum();
+        if bytes > MAX_TOKENIZE_BYTES {
+            return Err(invalid(
+                "inputs",
+                format!("{bytes} bytes of text, but {MAX_TOKENIZE_BYTES} at most are taken"),
+            ));
+        }
+        let encoder = self.0.model(model).await?;
+        let prompt = match prompt_name {
+            None => String::new(),
+            Some(name) => {
+                let no_prompt =
+                    || invalid("prompt_name", super::prepare::no_such_prompt(name, encoder.prompts().keys()));
+                encoder.prompts().get(name).cloned().ok_or_else(no_prompt)?
+            }
+        };
+        off_thread(move || {
+            let _place = place;
+            let tokens = |(index, text): (usize, &String)| {
+                let tokens = encoder.tokenizer().tokens(&format!("{prompt}{text}"), add_special_tokens);
+                tokens.map_err(|error| invalid(&format!("inputs[{index}]"), error.to_string()))
+            };
+            texts.iter().enumerate().map(tokens).collect()
+        })
+        .await
+    }
+
+    /// The model that a request means which names none: the one base model that is ready.
+    ///
+    /// # Errors
+    /// [`EmbedError::Invalid`] for the field `model`, with the choices, where there are several or none.
+    pub async fn default_model(&self) -> Result<ModelReference, EmbedError> {
+        resolve::only_base_model(&self.0.store).await
     }
 
     /// Drops a model from memory, such as before its files are deleted; requests under way end with it.
-    pub async fn evict(&self, _model: &ModelReference) {}
+    pub async fn evict(&self, model: &ModelReference) {
+        self.0.registry.evict(model);
+    }
 
     /// Answers what waits with [`EmbedError::ShuttingDown`] and ends the thread.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.0.places.close();
+        self.0.queue.close();
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(|| thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the thread that embeds had died");
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn place(&self, texts: usize) -> Result<OwnedSemaphorePermit, EmbedError> {
+        let places = u32::try_from(texts).unwrap_or(u32::MAX).min(self.max_waiting_texts);
+        Arc::clone(&self.places).try_acquire_many_owned(places).map_err(|error| match error {
+            TryAcquireError::NoPermits => EmbedError::Overloaded { retry_after_seconds: RETRY_AFTER_SECONDS },
+            TryAcquireError::Closed => EmbedError::ShuttingDown,
+        })
+    }
+
+    async fn model(&self, reference: &ModelReference) -> Result<Arc<SentenceEncoder>, EmbedError> {
+        let mut resolved = resolve(&self.store, &self.data_dir, reference).await?;
+        loop {
+            let loaded = self.registry.get(resolved.clone()).await;
+            let Err(EmbedError::Model(error)) = loaded else { return loaded };
+            // A job that trains may have found a better checkpoint and deleted this one meanwhile.
+            let now = resolve(&self.store, &self.data_dir, reference).await?;
+            if now == resolved {
+                return Err(EmbedError::Model(error));
+            }
+            resolved = now;
+        }
+    }
+}
+
+fn load(folder: &Path) -> Result<(SentenceEncoder, u64), ModelError> {
+    let encoder = SentenceEncoder::load(folder)?;
+    let bytes = encoder.summary().parameters * size_of::<f32>() as u64;
+    Ok((encoder, bytes))
+}
+
+/// Work of some milliseconds that must not hold up other requests.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EmbedError> + Send + 'static,
+) -> Result<T, EmbedError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(EmbedError::Failed("the tokenizer broke down on the request")))
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddingService").field("registry", &self.registry).finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,122 @@
+//! The thread that embeds: takes batches from the queue, computes them, answers.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::model::{ModelError, Workspace};
+
+use super::EmbedError;
+use super::batch::{Batch, Encoder, Part, Work};
+use super::queue::Queue;
+
+/// Starts the thread; it ends when the queue is closed.
+///
+/// # Errors
+/// Where the system gives no thread.
+pub(super) fn start<E: Encoder>(queue: Arc<Queue<E>>) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("matryo-embedding".into()).spawn(move || run(&queue))
+}
+
+/// Closes the queue when the thread ends, however it ends: callers are told rather than left waiting.
+struct CloseAtEnd<'q, E>(&'q Queue<E>);
+
+impl<E> Drop for CloseAtEnd<'_, E> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn run<E: Encoder>(queue: &Queue<E>) {
+    let _close = CloseAtEnd(queue);
+    let mut workspace = Workspace::default();
+    while let Some(batch) = queue.next_batch() {
+        let unfinished = compute(batch, &mut workspace);
+        queue.push(unfinished);
+    }
+}
+
+/// Embeds a batch and answers the requests that are done with it. Returns those of which more is to come.
+fn compute<E: Encoder>(batch: Batch<E>, workspace: &mut Workspace) -> Vec<Work<E>> {
+    let Batch { encoder, sequences, parts } = batch;
+    let is_wanted = || parts.iter().any(|part| !part.work.caller_has_left());
+    match embed(&*encoder, &sequences, workspace, &is_wanted) {
+        Ok(values) => {
+            let dimension = encoder.dimension();
+            let rows = |part: &Part<E>| values[part.range.start * dimension..part.range.end * dimension].to_vec();
+            parts.into_iter().filter_map(|part| settle(Ok(rows(&part)), part.work)).collect()
+        }
+        Err(error) if parts.len() == 1 => {
+            parts.into_iter().filter_map(|part| settle(Err(error.clone()), part.work)).collect()
+        }
+        // One request's fault must not fail the others: each is tried alone.
+        Err(_) => parts
+            .into_iter()
+            .filter_map(|part| {
+                let is_wanted = || !part.work.caller_has_left();
+                let values = embed(&*encoder, &sequences[part.range.clone()], workspace, &is_wanted);
+                settle(values, part.work)
+            })
+            .collect(),
+    }
+}
+
+/// Adds a batch's embeddings to a request, and answers it where they were the last or where it failed.
+fn settle<E: Encoder>(values: Result<Vec<f32>, EmbedError>, mut work: Work<E>) -> Option<Work<E>> {
+    let answer = match values {
+        Ok(values) if values.iter().any(|value| !value.is_finite()) => {
+            tracing::error!("an embedding is not finite");
+            Err(EmbedError::Failed("the model gave numbers that are not finite; its weights may be damaged"))
+        }
+        Ok(values) => {
+            work.values.extend(values);
+            if work.taken < work.sequences.len() {
+                return Some(work);
+            }
+            Ok(work.values)
+        }
+        Err(error) => Err(error),
+    };
+    // An error here means that the caller has left.
+    let _ = work.reply.send(answer);
+    None
+}
+
+/// `[sequences, dimension]`. A panic is an error like any other, so that the thread lives on.
+fn embed<E: Encoder>(
+    encoder: &E,
+    sequences: &[Vec<u32>],
+    workspace: &mut Workspace,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Vec<f32>, EmbedError> {
+    let call = AssertUnwindSafe(|| encoder.encode_pooled(sequences, workspace, &mut |_| is_wanted()));
+    match catch_unwind(call) {
+        Ok(Ok(values)) if values.len() == sequences.len() * encoder.dimension() => Ok(values),
+        Ok(Ok(values)) => {
+            tracing::error!(numbers = values.len(), sequences = sequences.len(), "the model gave the wrong shape");
+            Err(EmbedError::Failed("the model gave embeddings of the wrong shape"))
+        }
+        Ok(Err(error)) => {
+            if !matches!(error, ModelError::Cancelled) {
+                tracing::error!(%error, "embedding failed");
+            }
+            Err(EmbedError::Model(Arc::new(error)))
+        }
+        Err(panic) => {
+            // A panic may have left it half written.
+            *workspace = Workspace::default();
+            tracing::error!(panic = panic_message(&*panic), "embedding panicked");
+            Err(EmbedError::Failed("the model broke down on the request"))
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
+}
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;
