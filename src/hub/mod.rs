@@ -1,11 +1,17 @@
 //! Where base models come from: the Hugging Face Hub, a folder that the operator allows, or (for the demo) the Python
 //! package index.
 
+mod answers;
+mod client;
+mod download;
 mod error;
 pub mod folder;
+mod listing;
+mod local_cache;
 pub mod package;
 mod pull;
 mod settings;
+mod staging;
 
 pub use error::HubError;
 pub use pull::{PullProgress, PullRequest, PulledModel, pull};

@@ -2,6 +2,7 @@
 
 mod data;
 mod helpers;
+mod hub;
 mod layering;
 mod model;
 mod parity;
