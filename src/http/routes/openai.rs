@@ -1,0 +1,135 @@
+//! Embedding in the shape of OpenAI's API.
+
+use axum::Json as JsonBody;
+use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::inputs::{EmbedErrors, Inputs, check_count, chosen_model, rename_inputs};
+use crate::data::tokenization::CutEnd;
+use crate::http::extract::Json;
+use crate::http::{ApiError, AppState};
+use crate::serving;
+
+/// What to embed. Other fields, such as `user`, are ignored.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct EmbeddingsRequest {
+    /// The texts.
+    input: Inputs,
+    /// The model, as in `POST /embed`; may be left out where exactly one base model is ready.
+    #[schema(example = "sentence-transformers/all-MiniLM-L6-v2")]
+    model: Option<String>,
+    /// How embeddings are written; `float` where left out.
+    encoding_format: Option<EncodingFormat>,
+    /// Cuts embeddings to this length; the model's own where left out.
+    #[schema(minimum = 1, example = 128)]
+    dimensions: Option<usize>,
+}
+
+/// How embeddings are written.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum EncodingFormat {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// 32-bit floats, little-endian, in base64.
+    Base64,
+}
+
+/// Embeddings in the order of the texts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EmbeddingsResponse {
+    /// Always `list`.
+    #[schema(example = "list")]
+    object: &'static str,
+    /// The embeddings.
+    data: Vec<EmbeddingObject>,
+    /// The model that was asked for.
+    #[schema(example = "sentence-transformers/all-MiniLM-L6-v2")]
+    model: String,
+    /// What it took.
+    usage: Usage,
+}
+
+/// One embedding.
+#[derive(Debug, Serialize, ToSchema)]
+struct EmbeddingObject {
+    /// Always `embedding`.
+    #[schema(example = "embedding")]
+    object: &'static str,
+    /// The text's place in the request.
+    index: usize,
+    /// The embedding, of length 1.
+    embedding: Embedding,
+}
+
+/// An embedding in the format asked for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Embedding {
+    /// Numbers.
+    Float(Vec<f32>),
+    /// Base64.
+    Base64(String),
+}
+
+impl Embedding {
+    fn new(values: &[f32], format: EncodingFormat) -> Self {
+        match format {
+            EncodingFormat::Float => Self::Float(values.to_vec()),
+            EncodingFormat::Base64 => {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                Self::Base64(STANDARD.encode(bytes))
+            }
+        }
+    }
+}
+
+/// Tokens that were embedded, after truncation.
+#[derive(Debug, Serialize, ToSchema)]
+struct Usage {
+    /// In all texts.
+    prompt_tokens: usize,
+    /// The same: nothing is generated.
+    total_tokens: usize,
+}
+
+/// Embeds texts, in OpenAI's shape. Embeddings have length 1; texts that are too long are cut at the end.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "embedding", request_body = EmbeddingsRequest,
+    responses((status = 200, body = EmbeddingsResponse), EmbedErrors))]
+pub(super) async fn create_embeddings(
+    State(state): State<AppState>,
+    Json(request): Json<EmbeddingsRequest>,
+) -> Result<JsonBody<EmbeddingsResponse>, ApiError> {
+    let inputs = request.input.0;
+    check_count(&state, inputs.len())?;
+    let model = chosen_model(&state, request.model.as_deref()).await?;
+    let embed = serving::EmbedRequest {
+        model: model.clone(),
+        inputs,
+        dimensions: request.dimensions,
+        normalize: true,
+        truncate: true,
+        truncation_direction: CutEnd::Right,
+        prompt_name: None,
+    };
+    let embeddings = state.embedding.embed(embed).await.map_err(|error| {
+        rename_inputs(error, |index| index.map_or_else(|| "input".into(), |index| format!("input[{index}]")))
+    })?;
+    let format = request.encoding_format.unwrap_or_default();
+    let object = |(index, values): (usize, &[f32])| EmbeddingObject {
+        object: "embedding",
+        index,
+        embedding: Embedding::new(values, format),
+    };
+    let tokens = embeddings.tokens.iter().sum();
+    Ok(JsonBody(EmbeddingsResponse {
+        object: "list",
+        data: embeddings.rows().enumerate().map(object).collect(),
+        model: model.to_string(),
+        usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
+    }))
+}

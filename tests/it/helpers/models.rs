@@ -1,0 +1,109 @@
+//! Models in a running service, without a pull or a job: rows, and files where the service looks for them.
+
+use std::path::PathBuf;
+
+use matryo::domain::{
+    Checkpoint, ColumnMapping, Dataset, DatasetFormat, DatasetId, Job, JobId, JobStatus, Model, ModelId, ModelSource,
+    ModelStatus, ModelSummary, Pooling, SplitSource, TrainingArguments, utc_now,
+};
+
+use super::test_app::TestApp;
+use super::tiny_model::TinyModel;
+
+/// Adds a base model that is ready; returns its folder.
+pub(crate) async fn add_base_model(app: &TestApp, name: &str, tiny: &TinyModel) -> PathBuf {
+    let folder = app.model_root().join(name);
+    tiny.write(&folder);
+    let model = base_model(app, name, ModelStatus::Ready);
+    let summary = ModelSummary {
+        architecture: "bert".into(),
+        dimension: tiny.hidden,
+        num_hidden_layers: tiny.layers,
+        num_attention_heads: tiny.heads,
+        max_seq_length: tiny.max_seq_length,
+        pooling: Pooling::Mean,
+        normalize: tiny.normalize,
+        parameters: 1,
+    };
+    app.state.store.insert_model(&Model { summary: Some(summary), ..model }).await.expect("the name is free");
+    folder
+}
+
+/// Adds a base model's row alone.
+pub(crate) async fn add_model_row(app: &TestApp, name: &str, status: ModelStatus) {
+    app.state.store.insert_model(&base_model(app, name, status)).await.expect("the name is free");
+}
+
+fn base_model(app: &TestApp, name: &str, status: ModelStatus) -> Model {
+    Model {
+        id: ModelId::generate(),
+        name: name.into(),
+        source: ModelSource::Folder { path: app.model_root().join(name).display().to_string() },
+        status,
+        error: (status == ModelStatus::Failed).then(|| "the Hub burned down".into()),
+        summary: None,
+        size_bytes: 1,
+        created_at: utc_now(),
+    }
+}
+
+/// Adds a job that is over, so that the worker leaves it alone. The base model must be there.
+pub(crate) async fn add_ended_job(app: &TestApp, base_model: &str) -> JobId {
+    let dataset = Dataset {
+        id: DatasetId::generate(),
+        name: "pairs".into(),
+        format: DatasetFormat::Jsonl,
+        mapping: ColumnMapping::default(),
+        ignored_columns: Vec::new(),
+        split: SplitSource::File,
+        train_rows: 8,
+        eval_rows: 2,
+        duplicate_rows: 0,
+        duplicate_positives: 0,
+        sha256: "00".repeat(32),
+        eval_sha256: None,
+        size_bytes: 1,
+        created_at: utc_now(),
+    };
+    app.state.store.insert_dataset(&dataset).await.expect("the id is new");
+    let job = Job {
+        id: JobId::generate(),
+        name: None,
+        status: JobStatus::Queued,
+        cancel_requested: false,
+        dataset_id: dataset.id,
+        eval_dataset_id: None,
+        base_model: base_model.into(),
+        training: TrainingArguments::default(),
+        step: 0,
+        total_steps: None,
+        error: None,
+        warnings: Vec::new(),
+        timings: None,
+        peak_memory_bytes: None,
+        created_at: utc_now(),
+        started_at: None,
+        finished_at: None,
+    };
+    app.state.store.insert_job(&job).await.expect("dataset and model are there");
+    app.state.store.request_cancel(job.id).await.expect("it waits");
+    job.id
+}
+
+/// Adds a checkpoint to a job, or replaces it.
+pub(crate) async fn add_checkpoint(app: &TestApp, job_id: JobId, epoch: u32, tiny: &TinyModel, is_best: bool) {
+    let checkpoint = Checkpoint {
+        job_id,
+        epoch,
+        step: u64::from(epoch),
+        path: format!("jobs/{job_id}/checkpoints/epoch-{epoch}"),
+        size_bytes: 1,
+        // The seed decides the weights.
+        sha256: format!("{:064x}", tiny.seed),
+        metric: 0.5,
+        is_best,
+        created_at: utc_now(),
+    };
+    tiny.write(&app.state.data_dir.checkpoint(&checkpoint));
+    app.state.store.upsert_checkpoint(&checkpoint).await.expect("the job is there");
+}
