@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::Pair;
 
@@ -11,7 +12,7 @@ use super::tokenization::{TextTokenizer, TokenizationError};
 const MAX_BINS: usize = 32;
 
 /// The lengths of one column's texts, in tokens, special tokens included.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ColumnLengths {
     /// Tokens that each bin spans: bin `i` counts lengths from `i * bin_width` to below `(i + 1) * bin_width`.
     pub bin_width: usize,
@@ -61,7 +62,7 @@ impl ColumnLengths {
 }
 
 /// The token lengths of both columns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LengthHistogram {
     /// The model's limit in tokens.
     pub max_seq_length: usize,

@@ -183,6 +183,23 @@ impl ApiError {
         }
     }
 
+    /// What is wrong with a dataset's file, which came as the part `part`.
+    #[must_use]
+    pub(super) fn dataset(error: DatasetError, part: &str) -> Self {
+        let message = error.to_string();
+        match error {
+            DatasetError::Io { source, .. } => Self::io(std::io::Error::new(source.kind(), message)),
+            DatasetError::Format { .. } | DatasetError::Empty => Self::invalid_field(part, message),
+            DatasetError::Columns { field, .. } => Self::invalid_field(field, format!("{part}: {message}")),
+            DatasetError::Rows { errors: rows, total, checked } => Self {
+                details: Some(ErrorDetails::Rows { rows, total, checked }),
+                ..Self::new(ErrorCode::BadRows, format!("{part}: {message}"))
+            },
+            DatasetError::TooLarge { .. } => Self::new(ErrorCode::TooLarge, format!("{part}: {message}")),
+            DatasetError::TestSize { .. } => Self::invalid_field("test_size", message),
+        }
+    }
+
     /// The same error with a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -259,6 +276,10 @@ impl From<StoreError> for ApiError {
 impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
         match error {
+            StoreError::NotFound { kind: "model", .. } => {
+                let hint = "POST /v1/models pulls one from the Hub or registers a folder";
+                Self::new(ErrorCode::NotFound, format!("{error}; {hint}"))
+            }
             StoreError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),
             StoreError::Conflict { .. } => Self::new(ErrorCode::Conflict, error.to_string()),
             StoreError::Full(_) => Self::new(ErrorCode::DiskFull, error.to_string()).with_source(error),
@@ -269,18 +290,7 @@ impl From<&StoreError> for ApiError {
 
 impl From<DatasetError> for ApiError {
     fn from(error: DatasetError) -> Self {
-        let message = error.to_string();
-        match error {
-            DatasetError::Io { source, .. } => Self::io(std::io::Error::new(source.kind(), message)),
-            DatasetError::Format { .. } | DatasetError::Empty => Self::invalid_field("file", message),
-            DatasetError::Columns { field, .. } => Self::invalid_field(field, message),
-            DatasetError::Rows { errors: rows, total, checked } => Self {
-                details: Some(ErrorDetails::Rows { rows, total, checked }),
-                ..Self::new(ErrorCode::BadRows, message)
-            },
-            DatasetError::TooLarge { .. } => Self::new(ErrorCode::TooLarge, message),
-            DatasetError::TestSize { .. } => Self::invalid_field("test_size", message),
-        }
+        Self::dataset(error, "file")
     }
 }
 

@@ -7,10 +7,13 @@
 mod error;
 mod extract;
 mod middleware;
+mod model_request;
 pub mod openapi;
+mod page;
 mod pulls;
 mod routes;
 mod state;
+mod upload;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

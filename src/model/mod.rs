@@ -9,4 +9,5 @@ mod parameters;
 pub use config::EncoderConfig;
 pub use encoder::{DropoutKey, SentenceEncoder, Workspace};
 pub use error::ModelError;
+pub use folder::load_tokenizer;
 pub use parameters::{ParameterSpec, Parameters};

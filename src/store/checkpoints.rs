@@ -3,10 +3,23 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::domain::{Checkpoint, JobId};
+use crate::domain::{Checkpoint, JobId, TrainingArguments};
 
-use super::rows::{get_parsed, get_u64, int};
+use super::rows::{get_json, get_parsed, get_u64, int};
 use super::{Store, StoreError};
+
+/// A job's best checkpoint, and what makes a model of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BestCheckpoint {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// What the job's owner calls it.
+    pub job_name: Option<String>,
+    /// The model that the job started from, by name.
+    pub base_model: String,
+    /// The job's hyperparameters.
+    pub training: TrainingArguments,
+}
 
 fn checkpoint(row: &SqliteRow) -> Result<Checkpoint, sqlx::Error> {
     Ok(Checkpoint {
@@ -76,6 +89,35 @@ impl Store {
             .await?;
         let row = row.ok_or_else(|| StoreError::not_found("checkpoint", format!("job:{job_id}@best")))?;
         Ok(checkpoint(&row)?)
+    }
+
+    /// The best checkpoints of all jobs that have one, the newest job's first, from after `after` on.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list_best_checkpoints(
+        &self,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<BestCheckpoint>, StoreError> {
+        let rows = sqlx::query(
+            "select checkpoints.*, jobs.name as job_name, jobs.base_model, jobs.training
+             from checkpoints join jobs on jobs.id = checkpoints.job_id
+             where is_best = 1 and (?1 is null or job_id < ?1) order by job_id desc limit ?2",
+        )
+        .bind(after.map(|id| id.to_string()))
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        let best = |row: &SqliteRow| {
+            Ok(BestCheckpoint {
+                checkpoint: checkpoint(row)?,
+                job_name: row.try_get("job_name")?,
+                base_model: row.try_get("base_model")?,
+                training: get_json(row, "training")?,
+            })
+        };
+        Ok(rows.iter().map(best).collect::<Result<Vec<_>, sqlx::Error>>()?)
     }
 
     /// Deletes a checkpoint's row, where there is one.

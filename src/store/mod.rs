@@ -23,6 +23,7 @@ use std::time::Duration;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+pub use checkpoints::BestCheckpoint;
 pub use error::StoreError;
 pub use jobs::{JobFilter, StatusChange};
 pub use queue::JobOutcome;

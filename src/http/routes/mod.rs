@@ -1,14 +1,18 @@
 //! Every route, in one place.
 
+mod datasets;
 mod embed;
+mod health;
 mod health;
 mod info;
 mod inputs;
+mod models;
 mod openai;
 mod similarity;
 mod spec;
 mod tokenize;
 
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +22,7 @@ use super::middleware::limit_time;
 
 /// Every route.
 pub(super) fn all() -> OpenApiRouter<AppState> {
-    prompt().route_layer(from_fn(limit_time)).merge(unhurried())
+    prompt().route_layer(from_fn(limit_time)).merge(uploads()).merge(unhurried())
 }
 
 /// Routes that ask the database and the disk a little, and answer within moments.
@@ -27,9 +31,20 @@ fn prompt() -> OpenApiRouter<AppState> {
         .routes(routes!(health::get_health))
         .routes(routes!(info::get_info))
         .routes(routes!(spec::get_openapi))
+        .routes(routes!(datasets::list_datasets))
+        .routes(routes!(datasets::list_rows))
+        .routes(routes!(datasets::delete_dataset))
+        .routes(routes!(models::list_models))
+        .routes(routes!(models::get_model, models::delete_model))
+        .routes(routes!(models::retry_pull))
 }
 
-/// Routes that take a large body, compute, or stream, and take the time that this needs.
+/// Routes that bound their body themselves.
+fn uploads() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(datasets::create_dataset)).route_layer(DefaultBodyLimit::disable())
+}
+
+/// Routes that compute or stream, and take the time that this needs.
 fn unhurried() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(embed::embed))
@@ -37,4 +52,7 @@ fn unhurried() -> OpenApiRouter<AppState> {
         .routes(routes!(similarity::similarity))
         .routes(routes!(tokenize::tokenize))
         .routes(routes!(openai::create_embeddings))
+        .routes(routes!(datasets::get_dataset))
+        .routes(routes!(models::create_model))
+        .routes(routes!(models::follow_pull))
 }

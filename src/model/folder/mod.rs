@@ -144,6 +144,14 @@ impl ModelFolder {
     }
 }
 
+/// A model folder's tokenizer alone, for counting tokens without loading the model.
+///
+/// # Errors
+/// Where a file is missing, malformed, or asks for something that is not supported.
+pub fn load_tokenizer(folder: &Path) -> Result<TextTokenizer, ModelError> {
+    Ok(ModelFolder::read(folder)?.tokenizer)
+}
+
 impl std::fmt::Debug for Originals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Without the files' bytes, which are megabytes.

@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub(crate) mod form;
 pub(crate) mod models;
 pub(crate) mod reference;
 pub(crate) mod test_app;

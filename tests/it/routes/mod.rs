@@ -1,5 +1,6 @@
 //! The routes, over the real router.
 
 mod auth;
+mod datasets;
 mod errors;
 mod info;

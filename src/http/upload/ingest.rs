@@ -1,0 +1,75 @@
+//! From received files to a dataset's stored form.
+
+use crate::data::dataset_files::write_stored;
+use crate::data::reader::{ReadOptions, ReadOutcome, count_duplicates, read_pairs};
+use crate::data::split::{separate_ids, split_pairs};
+use crate::domain::{Dataset, DatasetId, SplitSource, utc_now};
+use crate::http::ApiError;
+
+use super::UploadFolder;
+use super::fields::UploadFields;
+use super::receive::{ReceivedFile, Upload};
+
+/// Reads what was received, splits it, and writes it in its stored form into the same folder. Takes seconds for large
+/// files, and the memory for all rows.
+///
+/// # Errors
+/// 413 and 422 for what is wrong with the files, 507 where the disk is full.
+pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> Result<Dataset, ApiError> {
+    let Upload { fields, file, eval_file } = upload;
+    let main = read(folder, fields, file, "").map_err(|error| ApiError::dataset(error, "file"))?;
+    let ReadOutcome { pairs, format, mapping, ignored_columns, mut duplicate_rows, mut duplicate_positives } = main;
+    let (train, eval, split) = match eval_file {
+        None => {
+            let (test_size, seed) = (fields.test_size(), fields.seed());
+            let (train, eval) = split_pairs(pairs, test_size, seed)?;
+            (train, eval, SplitSource::Fraction { test_size, seed })
+        }
+        Some(eval_file) => {
+            let eval = read(folder, fields, eval_file, "eval-");
+            let mut eval = eval.map_err(|error| ApiError::dataset(error, "eval_file"))?.pairs;
+            separate_ids(&pairs, &mut eval);
+            (duplicate_rows, duplicate_positives) = count_duplicates(pairs.iter().chain(&eval));
+            (pairs, eval, SplitSource::File)
+        }
+    };
+    // Before the stored form is written, so that the disk never holds both.
+    for received in [Some(file), eval_file.as_ref()].into_iter().flatten() {
+        std::fs::remove_file(&received.path).map_err(ApiError::io)?;
+    }
+    let size_bytes = write_stored(folder.path(), &train, &eval)?;
+    Ok(Dataset {
+        id,
+        name: fields.dataset_name(file.name.as_deref(), id),
+        format,
+        mapping,
+        ignored_columns,
+        split,
+        train_rows: train.len() as u64,
+        eval_rows: eval.len() as u64,
+        duplicate_rows,
+        duplicate_positives,
+        sha256: file.sha256.clone(),
+        eval_sha256: eval_file.as_ref().map(|file| file.sha256.clone()),
+        size_bytes,
+        created_at: utc_now(),
+    })
+}
+
+fn read(
+    folder: &UploadFolder,
+    fields: &UploadFields,
+    file: &ReceivedFile,
+    row_id_prefix: &str,
+) -> Result<ReadOutcome, crate::data::error::DatasetError> {
+    let options = ReadOptions {
+        format: fields.format,
+        file_name: file.name.clone(),
+        content_type: file.content_type.clone(),
+        mapping: fields.mapping(),
+        row_id_prefix: row_id_prefix.to_owned(),
+        temporary_folder: Some(folder.path().to_owned()),
+        ..ReadOptions::default()
+    };
+    read_pairs(&file.path, &options)
+}
