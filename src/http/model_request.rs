@@ -6,7 +6,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::domain::{FieldError, Model, ModelId, ModelSource, ModelStatus, utc_now};
-use crate::hub::{HubError, folder::check_allowed};
+use crate::hub::folder::check_allowed;
+use crate::hub::{HubError, check_repo, check_revision};
 
 use super::ApiError;
 use super::pulls::inspect;
@@ -72,6 +73,12 @@ impl ModelRequest {
                 path.ok_or_else(|| FieldError::new("path", "a folder's absolute path is expected"))
             }
         };
+        if let (SourceKind::Hub, Ok(repo)) = (source, &wanted) {
+            errors.extend(check_repo(repo).err().map(|error| FieldError::new("repo", error.to_string())));
+        }
+        if let (SourceKind::Hub, Some(revision)) = (source, &revision) {
+            errors.extend(check_revision(revision).err().map(|error| FieldError::new("revision", error.to_string())));
+        }
         let wanted = match wanted {
             Ok(wanted) if errors.is_empty() => wanted,
             wanted => {

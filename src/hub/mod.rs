@@ -14,5 +14,5 @@ mod settings;
 mod staging;
 
 pub use error::HubError;
-pub use pull::{PullProgress, PullRequest, PulledModel, pull};
+pub use pull::{PullProgress, PullRequest, PulledModel, check_repo, check_revision, pull};
 pub use settings::HubSettings;

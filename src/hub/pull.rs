@@ -138,7 +138,10 @@ fn check_size(repo: &str, listing: &Listing, limit: u64) -> Result<(), HubError>
 }
 
 /// Refuses what cannot be a repository's name, so that nothing else gets into a URL or a path.
-fn check_repo(repo: &str) -> Result<(), HubError> {
+///
+/// # Errors
+/// [`HubError::Invalid`].
+pub fn check_repo(repo: &str) -> Result<(), HubError> {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -157,7 +160,11 @@ fn check_repo(repo: &str) -> Result<(), HubError> {
     )))
 }
 
-fn check_revision(revision: &str) -> Result<(), HubError> {
+/// Refuses what cannot be a branch, tag or commit.
+///
+/// # Errors
+/// [`HubError::Invalid`].
+pub fn check_revision(revision: &str) -> Result<(), HubError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/+".contains(&byte);
     let is_revision = (1..=200).contains(&revision.len())
         && revision.bytes().all(allowed)
