@@ -3,7 +3,6 @@
 mod datasets;
 mod embed;
 mod health;
-mod health;
 mod info;
 mod inputs;
 mod models;
