@@ -1,12 +1,20 @@
 //! The sentence encoder: the one implementation behind training, evaluation and serving.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::data::packing::PackedBatch;
 use crate::data::tokenization::TextTokenizer;
 use crate::domain::ModelSummary;
+use crate::kernels::room;
 
+use super::bert::{Bert, BertWorkspace, Keep};
+use super::blocks::{normalize, normalize_backward, pool, pool_backward};
+use super::folder::ModelFolder;
 use super::{ModelError, Parameters};
+
+/// Tokens of a pack that is only embedded: enough rows to keep the products busy, few enough to stay in the caches.
+const PACK_TOKENS: usize = 4096;
 
 /// Names one micro-batch's dropout masks: the same key gives the same masks, so that nothing need be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,27 +27,43 @@ pub struct DropoutKey {
 
 /// What forward saves for backward, and room to work in; grows to the largest batch seen and is then reused.
 #[derive(Debug, Default)]
-pub struct Workspace {}
+pub struct Workspace {
+    bert: BertWorkspace,
+    /// The dropout of the last forward, for backward to make the same masks.
+    dropout: Option<DropoutKey>,
+    pooled: Vec<f32>,
+    norms: Vec<f32>,
+    normalized: Vec<f32>,
+    d_pooled: Vec<f32>,
+    d_hidden: Vec<f32>,
+}
 
 /// A text encoder with its tokenizer.
 #[derive(Debug)]
-pub struct SentenceEncoder {}
+pub struct SentenceEncoder {
+    folder: ModelFolder,
+    parameters: Parameters,
+    bert: Bert,
+}
 
 impl SentenceEncoder {
     /// Reads a model folder (sentence-transformers' layout or plain transformers').
     ///
     /// # Errors
     /// Where a file is missing, malformed, or asks for something that is not supported.
-    pub fn load(_folder: &Path) -> Result<Self, ModelError> {
-        todo!("engine")
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        let folder = ModelFolder::read(path)?;
+        let parameters = folder.read_weights(path)?;
+        let bert = Bert::find(&parameters, &folder.config)?;
+        Ok(Self { folder, parameters, bert })
     }
 
     /// Reads only what tells whether a folder could be loaded: configuration, tokenizer, tensor names and shapes.
     ///
     /// # Errors
     /// As [`SentenceEncoder::load`].
-    pub fn inspect(_folder: &Path) -> Result<ModelSummary, ModelError> {
-        todo!("engine")
+    pub fn inspect(path: &Path) -> Result<ModelSummary, ModelError> {
+        Ok(ModelFolder::read(path)?.summary)
     }
 
     /// Writes a sentence-transformers folder: config.json (with `matryoshka_dimensions`), model.safetensors,
@@ -47,65 +71,98 @@ impl SentenceEncoder {
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub fn save(&self, _folder: &Path, _matryoshka_dims: &[usize]) -> Result<(), ModelError> {
-        todo!("engine")
+    pub fn save(&self, path: &Path, matryoshka_dims: &[usize]) -> Result<(), ModelError> {
+        self.folder.write(path, &self.parameters, matryoshka_dims)
     }
 
     /// What the model is.
     #[must_use]
     pub fn summary(&self) -> &ModelSummary {
-        todo!("engine")
+        &self.folder.summary
     }
 
     /// The tokenizer, with the model's own length limit.
     #[must_use]
     pub fn tokenizer(&self) -> &TextTokenizer {
-        todo!("engine")
+        &self.folder.tokenizer
     }
 
     /// Cuts texts to fewer tokens from now on; [`SentenceEncoder::save`] writes the limit with the model.
-    pub fn set_max_seq_length(&mut self, _max_seq_length: usize) {
-        todo!("engine")
+    pub fn set_max_seq_length(&mut self, max_seq_length: usize) {
+        self.folder.set_max_seq_length(max_seq_length);
     }
 
     /// The weights.
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
-        todo!("engine")
+        &self.parameters
     }
 
     /// The weights, to be stepped.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
-        todo!("engine")
+        &mut self.parameters
     }
 
     /// Prompts of config_sentence_transformers.json by name, such as `query`.
     #[must_use]
-    pub fn prompts(&self) -> &std::collections::BTreeMap<String, String> {
-        todo!("engine")
+    pub fn prompts(&self) -> &BTreeMap<String, String> {
+        &self.folder.prompts
+    }
+
+    fn dimension(&self) -> usize {
+        self.folder.summary.dimension
+    }
+
+    /// Pooled embeddings, `[sequences, dimension]`, in `workspace.pooled`.
+    fn pooled(&self, batch: &PackedBatch, dropout: Option<DropoutKey>, keep: Keep, workspace: &mut Workspace) {
+        let hidden = self.bert.forward(&self.parameters.flat, batch, dropout, keep, &mut workspace.bert);
+        let pooled = room(&mut workspace.pooled, batch.sequences() * self.dimension());
+        pool(self.folder.summary.pooling, hidden, &batch.cu_seqlens, self.dimension(), pooled);
     }
 
     /// Embeds a packed batch and saves in `workspace` what [`SentenceEncoder::backward`] needs. Without a key there is
     /// no dropout. Returns `[sequences, dimension]`, pooled, and normalised where the model does so.
     pub fn forward<'w>(
         &self,
-        _batch: &PackedBatch,
-        _dropout: Option<DropoutKey>,
-        _workspace: &'w mut Workspace,
+        batch: &PackedBatch,
+        dropout: Option<DropoutKey>,
+        workspace: &'w mut Workspace,
     ) -> &'w [f32] {
-        todo!("engine")
+        self.pooled(batch, dropout, Keep::ForBackward, workspace);
+        workspace.dropout = dropout;
+        let length = batch.sequences() * self.dimension();
+        let pooled = &workspace.pooled[..length];
+        if !self.folder.summary.normalize {
+            return pooled;
+        }
+        let normalized = room(&mut workspace.normalized, length);
+        normalize(pooled, self.dimension(), room(&mut workspace.norms, batch.sequences()), normalized);
+        normalized
     }
 
     /// Adds to `gradients` (`[parameters]`, as [`Parameters::flat`]) the gradient of the loss whose derivative by the
     /// embeddings of the last [`SentenceEncoder::forward`] is `d_embeddings` (`[sequences, dimension]`).
     pub fn backward(
         &self,
-        _batch: &PackedBatch,
-        _d_embeddings: &[f32],
-        _workspace: &mut Workspace,
-        _gradients: &mut [f32],
+        batch: &PackedBatch,
+        d_embeddings: &[f32],
+        workspace: &mut Workspace,
+        gradients: &mut [f32],
     ) {
-        todo!("engine")
+        let (dimension, sequences) = (self.dimension(), batch.sequences());
+        let d_pooled = if self.folder.summary.normalize {
+            let d_pooled = room(&mut workspace.d_pooled, sequences * dimension);
+            let normalized = &workspace.normalized[..sequences * dimension];
+            normalize_backward(normalized, &workspace.norms[..sequences], dimension, d_embeddings, d_pooled);
+            &*d_pooled
+        } else {
+            d_embeddings
+        };
+        let d_hidden = room(&mut workspace.d_hidden, batch.tokens() * dimension);
+        let hidden = self.bert.kept_output(batch, &workspace.bert);
+        pool_backward(self.folder.summary.pooling, hidden, &batch.cu_seqlens, dimension, d_pooled, d_hidden);
+        let flat = &self.parameters.flat;
+        self.bert.backward(flat, batch, workspace.dropout, &mut workspace.bert, d_hidden, gradients);
     }
 
     /// Embeds any number of sequences, sorted by length and packed by a token budget; `[sequences, dimension]` in
@@ -116,11 +173,17 @@ impl SentenceEncoder {
     /// [`ModelError::Cancelled`] where `on_progress` says so.
     pub fn encode(
         &self,
-        _sequences: &[Vec<u32>],
-        _workspace: &mut Workspace,
-        _on_progress: &mut dyn FnMut(usize) -> bool,
+        sequences: &[Vec<u32>],
+        workspace: &mut Workspace,
+        on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>, ModelError> {
-        todo!("engine")
+        let pooled = self.encode_pooled(sequences, workspace, on_progress)?;
+        if !self.folder.summary.normalize {
+            return Ok(pooled);
+        }
+        let mut normalized = vec![0.0; pooled.len()];
+        normalize(&pooled, self.dimension(), &mut vec![0.0; sequences.len()], &mut normalized);
+        Ok(normalized)
     }
 
     /// As [`SentenceEncoder::encode`], but always as pooled, before any normalising.
@@ -129,10 +192,63 @@ impl SentenceEncoder {
     /// As [`SentenceEncoder::encode`].
     pub fn encode_pooled(
         &self,
-        _sequences: &[Vec<u32>],
-        _workspace: &mut Workspace,
-        _on_progress: &mut dyn FnMut(usize) -> bool,
+        sequences: &[Vec<u32>],
+        workspace: &mut Workspace,
+        on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>, ModelError> {
-        todo!("engine")
+        let dimension = self.dimension();
+        let mut embeddings = vec![0.0; sequences.len() * dimension];
+        let mut done = 0;
+        for pack in packs(sequences) {
+            let batch = PackedBatch::from_sequences(pack.iter().map(|place| sequences[*place].as_slice()));
+            self.pooled(&batch, None, Keep::Nothing, workspace);
+            for (place, embedding) in pack.iter().zip(workspace.pooled.chunks_exact(dimension)) {
+                embeddings[place * dimension..(place + 1) * dimension].copy_from_slice(embedding);
+            }
+            done += pack.len();
+            if !on_progress(done) {
+                return Err(ModelError::Cancelled);
+            }
+        }
+        Ok(embeddings)
+    }
+}
+
+/// The sequences' indices, longest first, cut into packs of at most [`PACK_TOKENS`] tokens (or one sequence).
+fn packs(sequences: &[Vec<u32>]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    order.sort_by_key(|place| std::cmp::Reverse(sequences[*place].len()));
+    let mut packs: Vec<Vec<usize>> = Vec::new();
+    let mut tokens = PACK_TOKENS;
+    for place in order {
+        let length = sequences[place].len();
+        match packs.last_mut() {
+            Some(pack) if tokens + length <= PACK_TOKENS => pack.push(place),
+            _ => {
+                packs.push(vec![place]);
+                tokens = 0;
+            }
+        }
+        tokens += length;
+    }
+    packs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_hold_every_sequence_once_and_keep_to_the_budget() {
+        let sequences: Vec<Vec<u32>> = (0..500).map(|i| vec![1; 1 + (i * 37) % 700]).collect();
+        let packs = packs(&sequences);
+        let tokens = |pack: &Vec<usize>| pack.iter().map(|place| sequences[*place].len()).sum::<usize>();
+        assert!(packs.iter().all(|pack| tokens(pack) <= PACK_TOKENS && !pack.is_empty()));
+        let mut all = packs.concat();
+        assert!(all.windows(2).all(|two| sequences[two[0]].len() >= sequences[two[1]].len()));
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..500));
+        assert_eq!(super::packs(&[vec![1; PACK_TOKENS + 1], vec![1]]).len(), 2);
+        assert!(super::packs(&[]).is_empty());
     }
 }

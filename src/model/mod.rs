@@ -1,5 +1,7 @@
 //! From packed tokens to sentence embeddings: forward, and an explicit backward.
 
+mod bert;
+mod blocks;
 mod config;
 mod encoder;
 mod error;

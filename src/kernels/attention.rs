@@ -1,0 +1,271 @@
+//! Softmax attention over packed sequences: each token attends to the tokens of its own sequence, so there is neither a
+//! mask nor padding. Forward keeps one number per token and head, from which backward makes the probabilities anew
+//! (Dao, Fu, Ermon, Rudra and Ré 2022), so that memory grows with the tokens and not with their square.
+
+use rayon::prelude::*;
+
+use super::dropout::DropoutStream;
+use super::matmul::{Accumulate, Layout, product};
+use super::room;
+use super::vector::{dot, exp, max, sum, vectorized};
+
+/// The shape of packed attention.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape<'a> {
+    /// Where each sequence starts, and the end: `[sequences + 1]`.
+    pub(crate) cu_seqlens: &'a [usize],
+    /// Heads.
+    pub(crate) heads: usize,
+    /// Each head's size; the factor before the softmax is one over its square root.
+    pub(crate) head_size: usize,
+}
+
+/// Room for one sequence's square matrices, one head at a time.
+#[derive(Debug, Default)]
+struct Scratch {
+    probabilities: Vec<f32>,
+    masked: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+/// One sequence's place.
+#[derive(Debug, Clone, Copy)]
+struct Sequence {
+    number: usize,
+    start: usize,
+    length: usize,
+}
+
+impl<'a> Shape<'a> {
+    fn hidden(&self) -> usize {
+        self.heads * self.head_size
+    }
+
+    fn factor(&self) -> f32 {
+        1.0 / (self.head_size as f32).sqrt()
+    }
+
+    fn sequences(&self) -> impl Iterator<Item = Sequence> + use<'a> {
+        let ends = self.cu_seqlens.windows(2).enumerate();
+        ends.map(|(number, ends)| Sequence { number, start: ends[0], length: ends[1] - ends[0] })
+    }
+
+    /// Query (0), key (1) or value (2) of one head, as columns of `[tokens, 3 * hidden]` from row `start` on.
+    fn part(&self, start: usize, length: usize, part: usize, head: usize) -> Layout {
+        let row = 3 * self.hidden();
+        Layout::columns_of(start * row, length, row, part * self.hidden() + head * self.head_size, self.head_size)
+    }
+
+    /// One head's columns of `[tokens, hidden]` from row `start` on.
+    fn head(&self, start: usize, length: usize, head: usize) -> Layout {
+        let row = self.hidden();
+        Layout::columns_of(start * row, length, row, head * self.head_size, self.head_size)
+    }
+
+    /// Scaled scores of one head, `[length, length]`.
+    fn scores(&self, qkv: &[f32], sequence: Sequence, head: usize, scores: &mut [f32]) {
+        let Sequence { start, length, .. } = sequence;
+        let query = (qkv, self.part(start, length, 0, head));
+        let key = (qkv, self.part(start, length, 1, head).transposed());
+        let result = (scores, Layout::dense(length, length));
+        product(query, key, result, self.factor(), Accumulate::Replace, true);
+    }
+
+    /// Names the dropout mask of one head of one sequence.
+    fn unit(&self, sequence: Sequence, head: usize) -> u32 {
+        (sequence.number * self.heads + head) as u32
+    }
+}
+
+/// Cuts a slice of `[tokens, width]` into the sequences' parts.
+fn cut<'s>(mut values: &'s mut [f32], shape: Shape<'_>, width: usize) -> Vec<&'s mut [f32]> {
+    let mut parts = Vec::with_capacity(shape.cu_seqlens.len());
+    for sequence in shape.sequences() {
+        let (part, rest) = values.split_at_mut(sequence.length * width);
+        parts.push(part);
+        values = rest;
+    }
+    parts
+}
+
+/// `context = dropout(softmax(query keyᵀ / √head_size)) value`, per sequence and head. `qkv` is `[tokens, 3 * hidden]`,
+/// `context` `[tokens, hidden]`; `log_sums` (`[tokens * heads]`) holds for backward the logarithm of each softmax's sum.
+pub(crate) fn attention(
+    shape: Shape<'_>,
+    qkv: &[f32],
+    dropout: Option<DropoutStream>,
+    context: &mut [f32],
+    log_sums: &mut [f32],
+) {
+    let tasks: Vec<_> =
+        shape.sequences().zip(cut(context, shape, shape.hidden())).zip(cut(log_sums, shape, shape.heads)).collect();
+    tasks.into_par_iter().for_each_init(Scratch::default, |scratch, ((sequence, context), log_sums)| {
+        let Sequence { start, length, .. } = sequence;
+        for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
+            let probabilities = room(&mut scratch.probabilities, length * length);
+            shape.scores(qkv, sequence, head, probabilities);
+            vectorized(|| {
+                for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
+                    let most = max(row);
+                    for score in row.iter_mut() {
+                        *score = exp(*score - most);
+                    }
+                    let total = sum(row);
+                    let share = 1.0 / total;
+                    for value in row.iter_mut() {
+                        *value *= share;
+                    }
+                    *log_sum = most + total.ln();
+                }
+            });
+            if let Some(dropout) = &dropout {
+                dropout.apply(shape.unit(sequence, head), probabilities);
+            }
+            let left = (&*probabilities, Layout::dense(length, length));
+            let value = (qkv, shape.part(start, length, 2, head));
+            let result = (&mut *context, shape.head(0, length, head));
+            product(left, value, result, 1.0, Accumulate::Replace, true);
+        }
+    });
+}
+
+/// From the gradient by the context writes the one by query, key and value. `qkv`, `log_sums` and `dropout` are those of
+/// forward.
+pub(crate) fn attention_backward(
+    shape: Shape<'_>,
+    qkv: &[f32],
+    log_sums: &[f32],
+    dropout: Option<DropoutStream>,
+    d_context: &[f32],
+    d_qkv: &mut [f32],
+) {
+    let tasks: Vec<_> = shape.sequences().zip(cut(d_qkv, shape, 3 * shape.hidden())).collect();
+    tasks.into_par_iter().for_each_init(Scratch::default, |scratch, (sequence, d_qkv)| {
+        let Sequence { start, length, .. } = sequence;
+        let square = Layout::dense(length, length);
+        let log_sums = &log_sums[start * shape.heads..][..length * shape.heads];
+        for (head, log_sums) in log_sums.chunks_exact(length).enumerate() {
+            let probabilities = room(&mut scratch.probabilities, length * length);
+            shape.scores(qkv, sequence, head, probabilities);
+            vectorized(|| {
+                for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
+                    for score in row {
+                        *score = exp(*score - log_sum);
+                    }
+                }
+            });
+            let d_head = (d_context, shape.head(start, length, head));
+            let d_part = |part: usize| shape.part(0, length, part, head);
+
+            let masked = match &dropout {
+                None => &*probabilities,
+                Some(dropout) => {
+                    let masked = room(&mut scratch.masked, length * length);
+                    masked.copy_from_slice(probabilities);
+                    dropout.apply(shape.unit(sequence, head), masked);
+                    &*masked
+                }
+            };
+            product((masked, square.transposed()), d_head, (d_qkv, d_part(2)), 1.0, Accumulate::Replace, true);
+
+            let gradient = room(&mut scratch.gradient, length * length);
+            let value = (qkv, shape.part(start, length, 2, head).transposed());
+            product(d_head, value, (gradient, square), 1.0, Accumulate::Replace, true);
+            if let Some(dropout) = &dropout {
+                dropout.apply(shape.unit(sequence, head), gradient);
+            }
+            vectorized(|| {
+                for (d, p) in gradient.chunks_exact_mut(length).zip(probabilities.chunks_exact(length)) {
+                    let along = dot(d, p);
+                    for (d, p) in d.iter_mut().zip(p) {
+                        *d = p * (*d - along);
+                    }
+                }
+            });
+            let (query, key) = (shape.part(start, length, 0, head), shape.part(start, length, 1, head));
+            let factor = shape.factor();
+            product((gradient, square), (qkv, key), (d_qkv, d_part(0)), factor, Accumulate::Replace, true);
+            let turned = (&*gradient, square.transposed());
+            product(turned, (qkv, query), (d_qkv, d_part(1)), factor, Accumulate::Replace, true);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADS: usize = 2;
+    const SIZE: usize = 5;
+    const HIDDEN: usize = HEADS * SIZE;
+
+    fn numbers(count: usize, step: usize) -> Vec<f32> {
+        (0..count).map(|index| ((index * step) % 23) as f32 * 0.1 - 1.1).collect()
+    }
+
+    /// The definition in float64, with the masks given as `[sequence * heads + head][query * length + key]`.
+    fn forward64(shape: Shape<'_>, qkv: &[f64], masks: &[Vec<f32>]) -> Vec<f64> {
+        let mut context = vec![0.0; qkv.len() / 3];
+        for sequence in shape.sequences() {
+            for head in 0..HEADS {
+                let at = |token: usize, part: usize, column: usize| {
+                    qkv[(sequence.start + token) * 3 * HIDDEN + part * HIDDEN + head * SIZE + column]
+                };
+                let mask = &masks[sequence.number * HEADS + head];
+                for query in 0..sequence.length {
+                    let score = |key: usize| -> f64 {
+                        (0..SIZE).map(|c| at(query, 0, c) * at(key, 1, c)).sum::<f64>() / (SIZE as f64).sqrt()
+                    };
+                    let total: f64 = (0..sequence.length).map(|key| score(key).exp()).sum();
+                    for key in 0..sequence.length {
+                        let p = score(key).exp() / total * f64::from(mask[query * sequence.length + key]);
+                        for c in 0..SIZE {
+                            context[(sequence.start + query) * HIDDEN + head * SIZE + c] += p * at(key, 2, c);
+                        }
+                    }
+                }
+            }
+        }
+        context
+    }
+
+    /// Forward against the definition, backward against central differences of it, in float64, over lengths from 1 on.
+    #[test]
+    fn forward_and_backward_agree_with_float64() {
+        for dropout in [None, DropoutStream::new(1, 2, 3, 0.3)] {
+            let cu_seqlens = [0, 1, 8, 10, 27];
+            let shape = Shape { cu_seqlens: &cu_seqlens, heads: HEADS, head_size: SIZE };
+            let tokens = 27;
+            let (qkv, d_context) = (numbers(tokens * 3 * HIDDEN, 7), numbers(tokens * HIDDEN, 5));
+            let masks: Vec<Vec<f32>> = shape
+                .sequences()
+                .flat_map(|sequence| (0..HEADS).map(move |head| (sequence, head)))
+                .map(|(sequence, head)| {
+                    let mut mask = vec![1.0; sequence.length * sequence.length];
+                    if let Some(dropout) = &dropout {
+                        dropout.apply(shape.unit(sequence, head), &mut mask);
+                    }
+                    mask
+                })
+                .collect();
+            let (mut context, mut log_sums) = (vec![0.0; tokens * HIDDEN], vec![0.0; tokens * HEADS]);
+            attention(shape, &qkv, dropout, &mut context, &mut log_sums);
+            let qkv64: Vec<f64> = qkv.iter().map(|value| f64::from(*value)).collect();
+            for (value, expected) in context.iter().zip(forward64(shape, &qkv64, &masks)) {
+                assert!((f64::from(*value) - expected).abs() < 1e-5);
+            }
+            let mut d_qkv = vec![f32::NAN; qkv.len()];
+            attention_backward(shape, &qkv, &log_sums, dropout, &d_context, &mut d_qkv);
+            for place in 0..qkv.len() {
+                let at = |by: f64| -> f64 {
+                    let mut moved = qkv64.clone();
+                    moved[place] += by;
+                    let context = forward64(shape, &moved, &masks);
+                    context.iter().zip(&d_context).map(|(y, d)| y * f64::from(*d)).sum()
+                };
+                let slope = (at(1e-4) - at(-1e-4)) / 2e-4;
+                assert!((f64::from(d_qkv[place]) - slope).abs() < 1e-4, "{place}: {} and {slope}", d_qkv[place]);
+            }
+        }
+    }
+}
