@@ -12,7 +12,10 @@ use super::vector::{add_scaled, vectorized};
 ///
 /// # Panics
 /// Where an id or a position lies outside of its table.
-#[expect(clippy::too_many_arguments, reason = "three tables, two outputs for backward, and nothing that belongs together")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "three tables, two outputs for backward, and nothing that belongs together"
+)]
 pub(crate) fn embed(
     ids: &[u32],
     positions: &[u32],
@@ -81,9 +84,7 @@ mod tests {
         let (ids, positions) = ([4, 0, 4, 2], [0, 1, 2, 0]);
         let norm = Norm { weight: &[1.0; 4], bias: &[0.5; 4], epsilon: 0.0 };
         let (mut normalized, mut inverse, mut output) = ([0.0; 16], [0.0; 4], [0.0; 16]);
-        embed(
-            &ids, &positions, &words, &places, &token_type, norm, None, &mut normalized, &mut inverse, &mut output,
-        );
+        embed(&ids, &positions, &words, &places, &token_type, norm, None, &mut normalized, &mut inverse, &mut output);
         for row in 0..4 {
             let sum: Vec<f32> = (0..4)
                 .map(|c| words[ids[row] as usize * 4 + c] + places[positions[row] as usize * 4 + c] + token_type[c])

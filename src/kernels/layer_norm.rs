@@ -87,8 +87,7 @@ pub(crate) fn norm_backward(
 ) {
     let columns = weight.len();
     let block = ROW_BLOCK * columns;
-    let blocks =
-        d_output.par_chunks_mut(block).zip(normalized.par_chunks(block)).zip(inverse.par_chunks(ROW_BLOCK));
+    let blocks = d_output.par_chunks_mut(block).zip(normalized.par_chunks(block)).zip(inverse.par_chunks(ROW_BLOCK));
     let partial: Vec<Vec<f32>> = blocks
         .map(|((d_output, normalized), inverse)| {
             let mut partial = vec![0.0; 2 * columns];
@@ -173,8 +172,7 @@ mod tests {
                 .map(|i| f64::from(mask[i]) * f64::from(hidden[i] + bias[i % COLUMNS]) + f64::from(residual[i]))
                 .collect();
             let (weight64, shift64, d64) = (widen(&weight), widen(&shift), widen(&d_output));
-            let expected: Vec<f64> =
-                sum.chunks(COLUMNS).flat_map(|row| forward64(row, &weight64, &shift64)).collect();
+            let expected: Vec<f64> = sum.chunks(COLUMNS).flat_map(|row| forward64(row, &weight64, &shift64)).collect();
             for (value, expected) in output.iter().zip(&expected) {
                 assert!((f64::from(*value) - expected).abs() < 1e-5);
             }

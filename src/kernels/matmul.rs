@@ -76,10 +76,7 @@ pub(crate) fn product(
     serial: bool,
 ) {
     let ((left, l), (right, r), (result, c)) = (left, right, result);
-    assert!(
-        l.columns == r.rows && c.rows == l.rows && c.columns == r.columns,
-        "{l:?} times {r:?} does not give {c:?}"
-    );
+    assert!(l.columns == r.rows && c.rows == l.rows && c.columns == r.columns, "{l:?} times {r:?} does not give {c:?}");
     l.check(left.len());
     r.check(right.len());
     c.check(result.len());
@@ -118,7 +115,14 @@ pub(crate) fn product(
 pub(crate) fn linear(input: &[f32], weight: &[f32], output: &mut [f32], layout: Layout) {
     let inputs = weight.len() / layout.columns;
     let right = Layout::dense(layout.columns, inputs).transposed();
-    product((input, Layout::dense(layout.rows, inputs)), (weight, right), (output, layout), 1.0, Accumulate::Replace, false);
+    product(
+        (input, Layout::dense(layout.rows, inputs)),
+        (weight, right),
+        (output, layout),
+        1.0,
+        Accumulate::Replace,
+        false,
+    );
 }
 
 /// `d_input (+)= d_output weight`.

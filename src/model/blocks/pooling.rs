@@ -12,7 +12,13 @@ fn ranges(cu_seqlens: &[usize]) -> impl Iterator<Item = std::ops::Range<usize>> 
 }
 
 /// Pools `tokens` (`[tokens, dimension]`) into `pooled` (`[sequences, dimension]`).
-pub(in crate::model) fn pool(kind: Pooling, tokens: &[f32], cu_seqlens: &[usize], dimension: usize, pooled: &mut [f32]) {
+pub(in crate::model) fn pool(
+    kind: Pooling,
+    tokens: &[f32],
+    cu_seqlens: &[usize],
+    dimension: usize,
+    pooled: &mut [f32],
+) {
     for (range, pooled) in ranges(cu_seqlens).zip(pooled.chunks_exact_mut(dimension)) {
         let rows = &tokens[range.start * dimension..range.end * dimension];
         match kind {

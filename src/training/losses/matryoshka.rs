@@ -223,9 +223,8 @@ mod tests {
         let of_dim = |dim: usize| -> f64 {
             let units = |rows: &[f64]| rows.chunks(DIMENSION).map(|row| unit(row, dim)).collect::<Vec<_>>();
             let (anchors, positives) = (units(anchors), units(positives));
-            let score = |i: usize, j: usize| {
-                loss.scale * anchors[i].iter().zip(&positives[j]).map(|(a, b)| a * b).sum::<f64>()
-            };
+            let score =
+                |i: usize, j: usize| loss.scale * anchors[i].iter().zip(&positives[j]).map(|(a, b)| a * b).sum::<f64>();
             let of_anchor = |i: usize| (0..pairs).map(|j| score(i, j).exp()).sum::<f64>().ln() - score(i, i);
             (0..pairs).map(of_anchor).sum::<f64>() / pairs as f64
         };
@@ -241,10 +240,8 @@ mod tests {
             let inputs = [numbers(pairs * DIMENSION, 11), numbers(pairs * DIMENSION, 17)];
             let mut gradients = [vec![f32::NAN; pairs * DIMENSION], vec![f32::NAN; pairs * DIMENSION]];
             let [d_anchors, d_positives] = &mut gradients;
-            let output =
-                loss.forward_backward(&inputs[0], &inputs[1], DIMENSION, 0.25, d_anchors, d_positives);
-            let wide: Vec<Vec<f64>> =
-                inputs.iter().map(|rows| rows.iter().map(|x| f64::from(*x)).collect()).collect();
+            let output = loss.forward_backward(&inputs[0], &inputs[1], DIMENSION, 0.25, d_anchors, d_positives);
+            let wide: Vec<Vec<f64>> = inputs.iter().map(|rows| rows.iter().map(|x| f64::from(*x)).collect()).collect();
             let (total, per_dim) = loss64(&loss, &wide[0], &wide[1]);
             assert!((output.total - total).abs() < 1e-5 * (1.0 + total), "{} and {total}", output.total);
             for (loss, expected) in output.per_dim.iter().zip(per_dim) {
@@ -273,8 +270,7 @@ mod tests {
         let loss = MatryoshkaLoss { dims: vec![12, 4], weights: vec![1.0, 1.0], scale: 20.0 };
         let wide: Vec<Vec<f64>> = inputs.iter().map(|rows| rows.iter().map(|x| f64::from(*x)).collect()).collect();
         let (mut d_anchors, mut d_positives) = (vec![0.0; pairs * DIMENSION], vec![0.0; pairs * DIMENSION]);
-        let output =
-            loss.forward_backward(&inputs[0], &inputs[1], DIMENSION, 1.0, &mut d_anchors, &mut d_positives);
+        let output = loss.forward_backward(&inputs[0], &inputs[1], DIMENSION, 1.0, &mut d_anchors, &mut d_positives);
         let (total, _) = loss64(&loss, &wide[0], &wide[1]);
         assert!((output.total - total).abs() < 1e-5 * total, "{} and {total}", output.total);
         assert!(pairs * pairs > BLOCK_SCORES);

@@ -1,3 +1,5 @@
 //! Model folders and tokenizers.
 
+mod gradients;
+mod oracle;
 mod token_ids;

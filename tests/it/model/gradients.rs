@@ -1,0 +1,102 @@
+//! The encoder's backward pass against differences of its forward pass, tensor by tensor, with dropout on.
+
+use matryo::data::packing::PackedBatch;
+use matryo::model::{DropoutKey, SentenceEncoder, Workspace};
+use matryo::training::losses::matryoshka::MatryoshkaLoss;
+
+use crate::helpers::tiny_model::TinyModel;
+
+/// Sequences of lengths from 1 to the model's limit, twice as many as pairs.
+fn batch(encoder: &SentenceEncoder) -> PackedBatch {
+    let longest = encoder.summary().max_seq_length;
+    let lengths = [1, longest, 7, 2, 11, longest, 3, 5];
+    let token = |sequence: usize, place: usize| 5 + ((sequence * 31 + place * 17 + place * place) % 90) as u32;
+    let sequences: Vec<Vec<u32>> = lengths
+        .iter()
+        .enumerate()
+        .map(|(sequence, length)| (0..*length).map(|place| token(sequence, place)).collect())
+        .collect();
+    PackedBatch::from_sequences(sequences.iter().map(Vec::as_slice))
+}
+
+fn loss(encoder: &SentenceEncoder, key: Option<DropoutKey>, gradients: Option<&mut [f32]>) -> f64 {
+    let (batch, mut workspace) = (batch(encoder), Workspace::default());
+    let embeddings = encoder.forward(&batch, key, &mut workspace).to_vec();
+    let dimension = encoder.summary().dimension;
+    let (anchors, positives) = embeddings.split_at(embeddings.len() / 2);
+    let mut d = vec![0.0; embeddings.len()];
+    let (d_anchors, d_positives) = d.split_at_mut(anchors.len());
+    let loss = MatryoshkaLoss { dims: vec![dimension, dimension / 4], weights: vec![1.0, 0.5], scale: 3.0 };
+    let output = loss.forward_backward(anchors, positives, dimension, 1.0, d_anchors, d_positives);
+    if let Some(gradients) = gradients {
+        encoder.backward(&batch, &d, &mut workspace, gradients);
+    }
+    output.total
+}
+
+/// Moves each tensor along its own gradient: the loss must change by the gradient's norm times the distance.
+#[test]
+fn every_tensor_gets_its_true_gradient() {
+    let key = Some(DropoutKey { seed: 3, micro_batch: 9 });
+    for (pooling, normalize, key) in
+        [("mean", true, None), ("mean", false, key), ("cls", true, key), ("max", false, None)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        TinyModel { pooling, normalize, dropout: 0.2, ..TinyModel::default() }.write(folder.path());
+        let mut encoder = SentenceEncoder::load(folder.path()).unwrap();
+        let mut gradients = vec![0.0; encoder.parameters().flat.len()];
+        loss(&encoder, key, Some(&mut gradients));
+        for spec in encoder.parameters().specs.clone() {
+            let place = spec.offset..spec.offset + spec.len;
+            let gradient = &gradients[place.clone()];
+            let norm = gradient.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+            assert!(norm.is_finite(), "{}", spec.name);
+            if spec.name.ends_with("key.bias") {
+                assert!(norm < 1e-5, "{}: a softmax does not see it, yet its gradient is {norm}", spec.name);
+                continue;
+            }
+            assert!(norm > 1e-6, "{} got no gradient", spec.name);
+            let at = |encoder: &mut SentenceEncoder, by: f64| {
+                let kept = encoder.parameters().flat[place.clone()].to_vec();
+                for (weight, d) in encoder.parameters_mut().flat[place.clone()].iter_mut().zip(gradient) {
+                    *weight += (by * f64::from(*d) / norm) as f32;
+                }
+                let moved = loss(encoder, key, None);
+                encoder.parameters_mut().flat[place.clone()].copy_from_slice(&kept);
+                moved
+            };
+            let distance = 0.01;
+            let slope = (at(&mut encoder, distance) - at(&mut encoder, -distance)) / (2.0 * distance);
+            let apart = (slope - norm).abs();
+            assert!(apart < 0.02 * norm + 2e-4, "{} ({pooling}): norm {norm}, slope {slope}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn dropout_is_replayed_by_its_key_and_absent_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    TinyModel { dropout: 0.2, ..TinyModel::default() }.write(folder.path());
+    let encoder = SentenceEncoder::load(folder.path()).unwrap();
+    let key = |micro_batch| Some(DropoutKey { seed: 3, micro_batch });
+    assert_eq!(loss(&encoder, key(1), None), loss(&encoder, key(1), None));
+    assert_ne!(loss(&encoder, key(1), None), loss(&encoder, key(2), None));
+    assert_ne!(loss(&encoder, key(1), None), loss(&encoder, None, None));
+}
+
+/// Bit-identical results are what a resumed run stands on, whatever the number of threads.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    TinyModel { hidden: 64, intermediate: 256, dropout: 0.1, ..TinyModel::default() }.write(folder.path());
+    let encoder = SentenceEncoder::load(folder.path()).unwrap();
+    let with_threads = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut gradients = vec![0.0; encoder.parameters().flat.len()];
+        let key = Some(DropoutKey { seed: 1, micro_batch: 1 });
+        let loss = pool.install(|| loss(&encoder, key, Some(&mut gradients)));
+        (loss, gradients)
+    };
+    let one = with_threads(1);
+    assert!(one == with_threads(2) && one == with_threads(3));
+}
