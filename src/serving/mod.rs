@@ -9,7 +9,7 @@ mod request;
 mod resolve;
 mod service;
 mod thread;
-mod vectors;
+pub mod vectors;
 
 pub use error::EmbedError;
 pub use request::{EmbedInput, EmbedRequest, Embeddings};

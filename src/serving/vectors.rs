@@ -4,7 +4,7 @@
 const SMALLEST_LENGTH: f64 = 1e-12;
 
 /// Cuts each row of `[rows, full]` to `dimension` numbers.
-pub(super) fn truncate(values: Vec<f32>, full: usize, dimension: usize) -> Vec<f32> {
+pub fn truncate(values: Vec<f32>, full: usize, dimension: usize) -> Vec<f32> {
     if dimension == full {
         return values;
     }
@@ -12,7 +12,7 @@ pub(super) fn truncate(values: Vec<f32>, full: usize, dimension: usize) -> Vec<f
 }
 
 /// Gives each row of `[rows, dimension]` length 1.
-pub(super) fn normalize(values: &mut [f32], dimension: usize) {
+pub fn normalize(values: &mut [f32], dimension: usize) {
     for row in values.chunks_exact_mut(dimension) {
         let square: f64 = row.iter().map(|value| f64::from(*value).powi(2)).sum();
         let scale = 1.0 / square.sqrt().max(SMALLEST_LENGTH);

@@ -1,0 +1,196 @@
+//! `matryo serve`: puts the service together, and takes it apart in the right order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::config::{Device, LogFormat, ServeConfig};
+use crate::domain::DataDir;
+use crate::http::{self, AppState, HttpLimits, ModelPulls};
+use crate::hub::HubSettings;
+use crate::serving::{EmbeddingService, ServingOptions};
+use crate::store::Store;
+use crate::worker::{Worker, WorkerContext};
+
+use super::error::CliError;
+use super::signals;
+
+pub(super) const EXAMPLE: &str = "Example:\n  \
+    matryo serve --data-dir /var/lib/matryo --listen 127.0.0.1:8080\n  \
+    MATRYO_API_KEY=secret matryo serve --listen 0.0.0.0:8080 --model-root /models";
+
+/// What is logged where `RUST_LOG` is not set.
+pub(super) const LOG_FILTER: &str = "info";
+/// How long requests under way may take to end once the server is asked to.
+const GRACE: Duration = Duration::from_secs(5);
+/// Texts that may wait to be embedded.
+const MAX_WAITING_TEXTS: usize = 16_384;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeCommand {
+    #[command(flatten)]
+    config: ServeConfig,
+}
+
+impl ServeCommand {
+    pub(super) fn log_format(&self) -> LogFormat {
+        self.config.log_format
+    }
+
+    pub(super) fn run(&self) -> Result<(), CliError> {
+        runtime()?.block_on(async {
+            let service = Service::start(&self.config).await?;
+            service
+                .run(async {
+                    match signals::stop_requested().await {
+                        Ok(signal) => tracing::info!(signal, "stopping; the running job goes on at the next start"),
+                        Err(error) => tracing::error!(%error, "signals cannot be heard; stopping"),
+                    }
+                    signals::exit_at_the_next();
+                })
+                .await
+        })
+    }
+}
+
+/// The runtime that a server or a download runs on.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// The whole service, listening but not yet answering.
+pub(super) struct Service {
+    listener: TcpListener,
+    state: AppState,
+}
+
+impl Service {
+    /// Opens the data directory and starts everything but the answering of requests.
+    pub(super) async fn start(config: &ServeConfig) -> Result<Self, CliError> {
+        let device = device(config.device)?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| bind_error(config.listen, &error))?;
+        let data_dir = DataDir::new(make_folder(&config.data_dir)?);
+        let store = Store::open(&data_dir.database())
+            .await
+            .map_err(|error| CliError::Failed(format!("{}: {error}", data_dir.database().display())))?;
+        let worker = Worker::start(WorkerContext::new(store.clone(), data_dir.clone())).await?;
+        let options =
+            ServingOptions { cache_bytes: config.model_cache_mib << 20, max_waiting_texts: MAX_WAITING_TEXTS };
+        let state = AppState {
+            embedding: EmbeddingService::start(store.clone(), data_dir.clone(), options),
+            store,
+            data_dir,
+            worker,
+            pulls: ModelPulls::default(),
+            hub: HubSettings { max_model_bytes: config.max_model_mib << 20, ..HubSettings::from_env() },
+            model_roots: model_roots(&config.model_roots)?.into(),
+            api_key: config.api_key.clone(),
+            device: device.into(),
+            limits: HttpLimits {
+                max_upload_bytes: config.max_upload_mib << 20,
+                max_queued_jobs: config.max_queued_jobs,
+                ..HttpLimits::default()
+            },
+        };
+        if config.api_key.is_none() && !config.listen.ip().is_loopback() {
+            tracing::warn!(address = %config.listen, "anybody who reaches this address is let in; set MATRYO_API_KEY");
+        }
+        Ok(Self { listener, state })
+    }
+
+    /// Where it listens; tells the port where any was asked for.
+    pub(super) fn address(&self) -> Result<SocketAddr, CliError> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Answers until `stop`, then ends: no new connections, the running job back to the queue, event streams closed,
+    /// requests under way finished.
+    pub(super) async fn run(self, stop: impl Future<Output = ()>) -> Result<(), CliError> {
+        let Self { listener, state } = self;
+        let address = listener.local_addr()?;
+        let (stopping, stopped) = oneshot::channel::<()>();
+        // Small answers and single events are to leave at once.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "answers may leave late");
+            }
+        });
+        let server = axum::serve(listener, http::router(state.clone())).with_graceful_shutdown(async {
+            // Either way the sender has gone.
+            let _ = stopped.await;
+        });
+        let mut server = tokio::spawn(server.into_future());
+        tracing::info!(
+            %address,
+            data_dir = %state.data_dir.root().display(),
+            version = env!("CARGO_PKG_VERSION"),
+            "listening on http://{address}"
+        );
+        tokio::select! {
+            ended = &mut server => {
+                ended??;
+                return Err(CliError::failed("the server ended by itself"));
+            }
+            () = stop => {}
+        }
+        drop(stopping);
+        // Event streams end with the worker; without that they would be requests under way for ever.
+        state.worker.shutdown().await?;
+        state.embedding.shutdown().await;
+        match tokio::time::timeout(GRACE, &mut server).await {
+            Ok(ended) => ended??,
+            Err(_) => {
+                tracing::warn!(seconds = GRACE.as_secs(), "requests were still under way and are cut off");
+                server.abort();
+            }
+        }
+        state.store.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The device in words.
+fn device(asked: Device) -> Result<&'static str, CliError> {
+    match asked {
+        Device::Cuda(number) => Err(CliError::Failed(format!(
+            "--device cuda:{number}: this build computes on the CPU only; use --device cpu or auto"
+        ))),
+        Device::Auto | Device::Cpu => {
+            let why = if asked == Device::Cpu { "it was asked for" } else { "this build computes on the CPU only" };
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            tracing::info!(device = "cpu", why, threads, "device chosen");
+            Ok("cpu")
+        }
+    }
+}
+
+fn bind_error(address: SocketAddr, error: &std::io::Error) -> CliError {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program listens there, so give another with --listen",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need rights, so give another with --listen",
+        _ => "",
+    };
+    CliError::Failed(format!("cannot listen on {address}: {error}{hint}"))
+}
+
+/// Makes a folder where there is none; returns its real path.
+fn make_folder(folder: &Path) -> Result<PathBuf, CliError> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+    made.map_err(|error| CliError::Failed(format!("--data-dir {}: {error}", folder.display())))
+}
+
+fn model_roots(roots: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let real = |root: &PathBuf| match root.canonicalize() {
+        Ok(real) if real.is_dir() => Ok(real),
+        Ok(_) => Err(CliError::Failed(format!("--model-root {}: a folder is expected", root.display()))),
+        Err(error) => Err(CliError::Failed(format!("--model-root {}: {error}", root.display()))),
+    };
+    roots.iter().filter(|root| !root.as_os_str().is_empty()).map(real).collect()
+}
