@@ -9,5 +9,6 @@ pub mod reader;
 pub mod sampler;
 pub mod shuffle;
 pub mod split;
+pub mod text_normalization;
 pub mod text_table;
 pub mod tokenization;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+
+use super::text_normalization::TextNormalization;
 
 /// The tokenizer could not be read or could not read a text.
 #[derive(Debug, thiserror::Error)]
@@ -33,26 +34,6 @@ pub struct Token {
     pub special: bool,
     /// The piece's bytes in the text; none for special tokens.
     pub span: Option<std::ops::Range<usize>>,
-}
-
-/// How a model folder's other files change what tokenizer.json says of normalising text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TextNormalization {
-    /// Text is lower-cased before anything else.
-    pub lower_case_first: bool,
-    /// Replaces the settings of a BERT normaliser; none leaves them as they are.
-    pub bert: Option<BertNormalization>,
-}
-
-/// The settings of a BERT normaliser that tokenizer_config.json sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BertNormalization {
-    /// Letters become lower case.
-    pub lowercase: bool,
-    /// Chinese characters become words of their own.
-    pub handle_chinese_chars: bool,
-    /// Accents are dropped; none drops them where letters become lower case.
-    pub strip_accents: Option<bool>,
 }
 
 /// A model's tokenizer with its truncation.
@@ -86,7 +67,7 @@ impl TextTokenizer {
     ) -> Result<Self, TokenizationError> {
         let mut tokenizer = Tokenizer::from_bytes(json)
             .map_err(|error| TokenizationError(format!("not a tokenizer.json of the tokenizers library: {error}")))?;
-        normalize(&mut tokenizer, normalization)?;
+        normalization.apply(&mut tokenizer).map_err(TokenizationError)?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(failed)?;
         let highest = tokenizer.get_vocab(true).into_values().max();
@@ -211,18 +192,4 @@ impl fmt::Debug for TextTokenizer {
 
 fn failed(error: tokenizers::Error) -> TokenizationError {
     TokenizationError(format!("the tokenizer failed: {error}"))
-}
-
-fn normalize(tokenizer: &mut Tokenizer, settings: TextNormalization) -> Result<(), TokenizationError> {
-    if let (Some(NormalizerWrapper::BertNormalizer(found)), Some(bert)) = (tokenizer.get_normalizer(), settings.bert) {
-        let wanted =
-            BertNormalizer::new(found.clean_text, bert.handle_chinese_chars, bert.strip_accents, bert.lowercase);
-        tokenizer.with_normalizer(Some(wanted)).map_err(failed)?;
-    }
-    if settings.lower_case_first {
-        let mut steps: Vec<NormalizerWrapper> = vec![Lowercase.into()];
-        steps.extend(tokenizer.get_normalizer().cloned());
-        tokenizer.with_normalizer(Some(Sequence::new(steps))).map_err(failed)?;
-    }
-    Ok(())
 }

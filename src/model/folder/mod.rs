@@ -44,6 +44,9 @@ pub(super) struct ModelFolder {
 /// The files that a saved model repeats, and its tensors that are not trained.
 #[derive(Clone)]
 struct Originals {
+    /// The transformer's folder below the model's; empty where it is the model's own.
+    transformer_path: String,
+    include_prompt: bool,
     config: serde_json::Map<String, serde_json::Value>,
     sentence_bert_config: serde_json::Map<String, serde_json::Value>,
     sentence_transformers_config: Option<Vec<u8>>,
@@ -107,6 +110,8 @@ impl ModelFolder {
             parameters: specs.iter().map(|spec| spec.len as u64).sum(),
         };
         let originals = Originals {
+            transformer_path: modules.transformer_path,
+            include_prompt: modules.include_prompt,
             config: config_fields,
             sentence_bert_config: settings.sentence_bert_config,
             sentence_transformers_config,
@@ -121,9 +126,7 @@ impl ModelFolder {
     /// # Errors
     /// Where a tensor is missing, of another shape, or not finite.
     pub(super) fn read_weights(&self, folder: &Path) -> Result<Parameters, ModelError> {
-        let hidden_size = |_: &str| Ok(self.config.hidden_size);
-        let path = Modules::read(folder, hidden_size)?.map_or_else(String::new, |modules| modules.transformer_path);
-        let mut file = WeightsFile::open(&folder.join(path))?;
+        let mut file = WeightsFile::open(&folder.join(&self.originals.transformer_path))?;
         let specs = tensor_layout::parameter_specs(&self.config);
         // All shapes before any number: they bound what is allocated by what the file holds.
         for spec in &specs {

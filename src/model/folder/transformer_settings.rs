@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::{EncoderConfig, ModelError};
 use super::files::{malformed, read_json};
-use crate::data::tokenization::TextNormalization;
+use crate::data::text_normalization::{BertNormalization, TextNormalization};
 
 /// How the transformer module treats text.
 #[derive(Debug, Clone)]
@@ -59,17 +59,17 @@ impl TransformerSettings {
     }
 }
 
-/// `BertTokenizer` builds its normaliser from tokenizer_config.json and ignores tokenizer.json's; other classes take
-/// tokenizer.json as it is.
+/// `BertTokenizer`, which is also what a folder without the file gets, and the classes that are it by another name make
+/// their normaliser from tokenizer_config.json; other classes take tokenizer.json's.
 fn normalization(tokenizer: &Map<String, Value>, lower_case_first: bool) -> TextNormalization {
     let class = tokenizer.get("tokenizer_class").and_then(Value::as_str).unwrap_or("BertTokenizer");
-    if !matches!(class, "BertTokenizer" | "BertTokenizerFast") {
+    if !matches!(class.trim_end_matches("Fast"), "BertTokenizer" | "DistilBertTokenizer" | "ConvBertTokenizer") {
         return TextNormalization { lower_case_first, bert: None };
     }
     let flag = |name: &str| tokenizer.get(name).and_then(Value::as_bool);
     TextNormalization {
         lower_case_first,
-        bert: Some(crate::data::tokenization::BertNormalization {
+        bert: Some(BertNormalization {
             lowercase: flag("do_lower_case").unwrap_or(true),
             handle_chinese_chars: flag("tokenize_chinese_chars").unwrap_or(true),
             strip_accents: flag("strip_accents"),
@@ -94,6 +94,13 @@ fn check_task(path: &Path, settings: &Map<String, Value>) -> Result<(), ModelErr
         if let Some(value) = settings.get(field).filter(|value| value.as_object().is_none_or(|map| !map.is_empty())) {
             return refuse(field, value);
         }
+    }
+    if let Some(output) = settings
+        .get("modality_config")
+        .and_then(|config| config.get("text"))
+        .filter(|text| text["method"] != "forward" || text["method_output_name"] != "last_hidden_state")
+    {
+        return refuse("modality_config.text", output);
     }
     if let Some(output) = settings.get("module_output_name").filter(|output| *output != "token_embeddings") {
         return refuse("module_output_name", output);

@@ -44,10 +44,12 @@ impl WeightsFile {
         } else {
             return Err(missing(folder));
         };
-        let stored = match &format {
+        let mut stored = match &format {
             Format::Safetensors(file) => file.tensors(),
             Format::Torch(file) => file.tensors(),
         };
+        // Both readers keep tensors in hash maps; a message must not change from one run to the next.
+        stored.sort_by(|a, b| a.stored_name.cmp(&b.stored_name));
         let mut tensors = BTreeMap::new();
         for tensor in stored {
             let name = canonical_name(&tensor.stored_name);

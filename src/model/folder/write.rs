@@ -45,7 +45,11 @@ impl ModelFolder {
     fn config_json(&self, matryoshka_dims: &[usize]) -> Value {
         let mut config = self.originals.config.clone();
         config.insert("architectures".into(), json!(["BertModel"]));
-        config.insert("matryoshka_dimensions".into(), json!(matryoshka_dims));
+        if matryoshka_dims.is_empty() {
+            config.remove("matryoshka_dimensions");
+        } else {
+            config.insert("matryoshka_dimensions".into(), json!(matryoshka_dims));
+        }
         // transformers loads weights in the type that config.json names, and these are written as float32.
         for field in ["dtype", "torch_dtype"] {
             if let Some(dtype) = config.get_mut(field) {
@@ -84,7 +88,7 @@ impl ModelFolder {
             "pooling_mode_mean_sqrt_len_tokens": false,
             "pooling_mode_weightedmean_tokens": false,
             "pooling_mode_lasttoken": false,
-            "include_prompt": true,
+            "include_prompt": self.originals.include_prompt,
         });
         create_folder(&folder.join("1_Pooling"))?;
         write_json(&folder.join("1_Pooling/config.json"), &pooling)?;
