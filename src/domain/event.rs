@@ -116,7 +116,8 @@ pub struct EventRecord {
     pub job_id: JobId,
     /// When it was stored or, where it is not, told (RFC 3339, UTC).
     pub created_at: String,
-    /// What happened.
+    /// What happened; in JSON its fields stand beside the others.
+    #[serde(flatten)]
     pub event: JobEvent,
 }
 

@@ -38,6 +38,8 @@ pub enum ErrorCode {
     RequestTimeout,
     /// 409: the state of things forbids it.
     Conflict,
+    /// 412: the thing is not the one that the condition names.
+    PreconditionFailed,
     /// 413: the body, or something in it, exceeds a limit.
     TooLarge,
     /// 415: the body's content type is not understood.
@@ -72,6 +74,7 @@ impl ErrorCode {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,

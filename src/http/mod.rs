@@ -4,6 +4,8 @@
 //! router, then the extractors of `extract`. Whatever goes wrong on the way becomes an [`ApiError`], so that every error
 //! has the same JSON; `openapi` describes all of it.
 
+mod accept;
+mod download;
 mod error;
 mod extract;
 mod middleware;

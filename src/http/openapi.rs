@@ -16,6 +16,9 @@ const EVERYWHERE: [(&str, &str); 3] =
 #[must_use]
 pub fn document() -> OpenApi {
     let mut document = routes::all().into_openapi();
+    // The router's sign for a parameter that holds slashes has no meaning in OpenAPI.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     document.info = Info::new("Matryo", env!("CARGO_PKG_VERSION"));
     document.info.description = Some("Fine-tunes text-embedding models and serves the result.".into());
     document.info.license = Some(License::new("Apache-2.0"));
@@ -109,6 +112,7 @@ errors! {
     NotAcceptable: "None of the content types that the client accepts is offered.";
     Timeout: "The request's body did not arrive in time.";
     Conflict: "The state of things forbids it; the message says what to do.";
+    PreconditionFailed: "The thing is not the one that the condition names.";
     TooLarge: "The body, or something in it, exceeds a limit.";
     UnsupportedMediaType: "The body's content type is not understood.";
     RangeNotSatisfiable: "The range lies outside the file.";

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{JobId, TrainEvent};
+use crate::domain::{EvaluationMetrics, JobId, TrainEvent};
 use crate::store::{Store, StoreError};
 
 /// The part of a checkpoint's `trainer_state.json` that its row needs.
@@ -15,7 +15,7 @@ struct State {
     epoch: u32,
     step: u64,
     arguments: Arguments,
-    evaluations: Vec<crate::domain::EvaluationMetrics>,
+    evaluations: Vec<EvaluationMetrics>,
     best: Option<Best>,
 }
 
@@ -33,7 +33,8 @@ struct Best {
 ///
 /// 1. a row whose folder is gone is dropped (a crash came between deleting the folder and the row);
 /// 2. a folder without a row is announced as its own event would have done (a crash came between the rename and the
-///    row);
+///    row), after the evaluations that it holds and the store lacks (the store was full): a run that goes on from it
+///    does not tell them again;
 /// 3. what was told after the newest checkpoint is taken back, since the run tells it again.
 ///
 /// # Errors
@@ -48,11 +49,19 @@ pub(super) async fn reconcile(store: &Store, folder: &Path, job_id: JobId) -> Re
     for row in rows.iter().filter(|row| !on_disk.contains(&row.epoch)) {
         events.push(TrainEvent::CheckpointRemoved { epoch: row.epoch });
     }
+    let mut stored: Vec<u32> = store.evaluations(job_id).await?.iter().map(|evaluation| evaluation.epoch).collect();
     for epoch in on_disk.iter().filter(|epoch| rows.iter().all(|row| row.epoch != **epoch)) {
-        match describe(&folder.join(format!("epoch-{epoch}"))) {
-            Ok(event) => events.push(event),
+        let (evaluations, checkpoint) = match describe(&folder.join(format!("epoch-{epoch}"))) {
+            Ok(described) => described,
             Err(error) => return Ok(Err(error)),
+        };
+        for metrics in evaluations {
+            if !stored.contains(&metrics.epoch) {
+                stored.push(metrics.epoch);
+                events.push(TrainEvent::Evaluation { metrics });
+            }
         }
+        events.push(checkpoint);
     }
     if !events.is_empty() {
         store.record_events(job_id, &events).await?;
@@ -76,8 +85,8 @@ fn epochs(folder: &Path) -> io::Result<Vec<u32>> {
     Ok(epochs)
 }
 
-/// The event with which the trainer would have announced a checkpoint.
-fn describe(folder: &Path) -> io::Result<TrainEvent> {
+/// A checkpoint's evaluations so far, and the event with which the trainer would have announced it.
+fn describe(folder: &Path) -> io::Result<(Vec<EvaluationMetrics>, TrainEvent)> {
     let invalid = |error: String| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: trainer_state.json: {error}", folder.display()))
     };
@@ -88,14 +97,15 @@ fn describe(folder: &Path) -> io::Result<TrainEvent> {
     let metric = evaluation
         .and_then(|evaluation| evaluation.values.get(&metric).copied())
         .ok_or_else(|| invalid(format!("no `{metric}` of epoch {}", state.epoch)))?;
-    Ok(TrainEvent::Checkpoint {
+    let checkpoint = TrainEvent::Checkpoint {
         epoch: state.epoch,
         step: state.step,
         size_bytes: size(folder)?,
         sha256: sha256_of(&folder.join("model.safetensors"))?,
         metric,
         is_best: state.best.is_some_and(|best| best.epoch == state.epoch),
-    })
+    };
+    Ok((state.evaluations, checkpoint))
 }
 
 /// Read in pieces: weights may be larger than what memory has left.

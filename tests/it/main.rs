@@ -7,3 +7,5 @@ mod layering;
 mod model;
 mod parity;
 mod routes;
+mod store;
+mod worker;

@@ -1,11 +1,16 @@
 //! Every route, in one place.
 
+mod checkpoints;
 mod datasets;
 mod embed;
+mod events;
 mod health;
 mod info;
 mod inputs;
+mod jobs;
+mod metrics;
 mod models;
+mod new_job;
 mod openai;
 mod similarity;
 mod spec;
@@ -36,6 +41,13 @@ fn prompt() -> OpenApiRouter<AppState> {
         .routes(routes!(models::list_models))
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(models::retry_pull))
+        .routes(routes!(jobs::create_job, jobs::list_jobs))
+        .routes(routes!(jobs::get_job, jobs::delete_job))
+        .routes(routes!(jobs::cancel_job))
+        .routes(routes!(jobs::resume_job))
+        .routes(routes!(metrics::get_metrics))
+        .routes(routes!(checkpoints::list_checkpoints))
+        .routes(routes!(checkpoints::get_checkpoint))
 }
 
 /// Routes that bound their body themselves.
@@ -54,4 +66,7 @@ fn unhurried() -> OpenApiRouter<AppState> {
         .routes(routes!(datasets::get_dataset))
         .routes(routes!(models::create_model))
         .routes(routes!(models::follow_pull))
+        .routes(routes!(events::get_events))
+        .routes(routes!(checkpoints::get_archive))
+        .routes(routes!(checkpoints::get_file))
 }

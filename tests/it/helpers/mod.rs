@@ -1,7 +1,9 @@
 //! What several tests need.
 
+pub(crate) mod fake_trainer;
 pub(crate) mod form;
 pub(crate) mod models;
 pub(crate) mod reference;
+pub(crate) mod rows;
 pub(crate) mod test_app;
 pub(crate) mod tiny_model;
