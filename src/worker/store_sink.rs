@@ -12,8 +12,8 @@ use crate::training::TrainSink;
 use super::memory::PeakMemory;
 use super::shared::{Shared, StopFlag};
 
-/// How long step events may wait for company. Small models make hundreds of steps a second, and each write costs a
-/// commit; a person looking on does not see the delay.
+/// The least time between two writes of steps, and between two of progress alone. Small models make hundreds of steps a
+/// second, and each write costs a commit; a person looking on does not see the delay.
 const BATCH: Duration = Duration::from_millis(250);
 
 /// Stores a run's events in batches, with the facts they bring, and tells them to listeners once they are stored.
@@ -28,6 +28,9 @@ pub(super) struct StoreSink<'a> {
     memory: PeakMemory,
     pending: Vec<TrainEvent>,
     written_at: Option<Instant>,
+    /// When a step was last written. Of its own, because progress comes right before each step: the steps of a large
+    /// model would otherwise wait for the next one's progress.
+    step_written_at: Option<Instant>,
     /// What the store answered when it could not take an event; the run ends then.
     failure: Option<StoreError>,
 }
@@ -49,6 +52,7 @@ impl<'a> StoreSink<'a> {
             memory: PeakMemory::start(),
             pending: Vec::new(),
             written_at: None,
+            step_written_at: None,
             failure: None,
         }
     }
@@ -62,8 +66,12 @@ impl<'a> StoreSink<'a> {
             Ok(records) => records.into_iter().for_each(|record| self.shared.publish(record)),
             Err(error) => self.failure = Some(error),
         }
+        let now = Some(Instant::now());
+        self.written_at = now;
+        if self.pending.iter().any(|event| matches!(event, TrainEvent::Step { .. })) {
+            self.step_written_at = now;
+        }
         self.pending.clear();
-        self.written_at = Some(Instant::now());
     }
 
     /// What the store could not take, where it could not.
@@ -80,7 +88,12 @@ impl<'a> StoreSink<'a> {
 impl TrainSink for StoreSink<'_> {
     fn on_event(&mut self, event: TrainEvent) {
         self.memory.sample();
-        let may_wait = matches!(event, TrainEvent::Step { .. } | TrainEvent::Progress { .. });
+        let is_due = |written_at: Option<Instant>| written_at.is_none_or(|at| at.elapsed() >= BATCH);
+        let is_due = match event {
+            TrainEvent::Step { .. } => is_due(self.step_written_at),
+            TrainEvent::Progress { .. } => is_due(self.written_at),
+            _ => true,
+        };
         // Only the last progress counts.
         if matches!(self.pending.last(), Some(TrainEvent::Progress { .. }))
             && matches!(event, TrainEvent::Progress { .. })
@@ -88,7 +101,7 @@ impl TrainSink for StoreSink<'_> {
             self.pending.pop();
         }
         self.pending.push(event);
-        if !may_wait || self.written_at.is_none_or(|at| at.elapsed() >= BATCH) {
+        if is_due {
             self.flush();
         }
     }
