@@ -1,6 +1,7 @@
 //! The one integration binary: everything that is tested through the library's public face.
 
 mod data;
+mod flows;
 mod helpers;
 mod hub;
 mod layering;

@@ -2,8 +2,10 @@
 
 pub(crate) mod fake_trainer;
 pub(crate) mod form;
+pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod reference;
 pub(crate) mod rows;
+pub(crate) mod server;
 pub(crate) mod test_app;
 pub(crate) mod tiny_model;

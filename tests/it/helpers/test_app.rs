@@ -12,7 +12,7 @@ use matryo::http::{AppState, HttpLimits, ModelPulls};
 use matryo::hub::HubSettings;
 use matryo::serving::{EmbeddingService, ServingOptions};
 use matryo::store::Store;
-use matryo::worker::{Worker, WorkerContext};
+use matryo::worker::{EngineTrainer, Trainer, Worker, WorkerContext};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -39,11 +39,27 @@ impl TestApp {
 
     /// Starts a service on a folder that an earlier one left.
     pub(crate) async fn start_in(folder: TempDir, adjust: impl FnOnce(&mut AppState)) -> Self {
+        Self::start_on(folder, EngineTrainer, adjust).await
+    }
+
+    /// Starts a service whose jobs `trainer` runs.
+    pub(crate) async fn start_training_by(trainer: impl Trainer + 'static) -> Self {
+        Self::start_on(tempfile::tempdir().expect("a folder can be made"), trainer, |_| {}).await
+    }
+
+    /// Starts a service on a folder, with a trainer, and with a state that `adjust` may change first.
+    pub(crate) async fn start_on(
+        folder: TempDir,
+        trainer: impl Trainer + 'static,
+        adjust: impl FnOnce(&mut AppState),
+    ) -> Self {
         let root = folder.path().canonicalize().expect("the folder is there");
         let data_dir = DataDir::new(root.join("data"));
         std::fs::create_dir_all(data_dir.root()).expect("a folder can be made");
         let store = Store::open(&data_dir.database()).await.expect("the database opens");
-        let worker = Worker::start(WorkerContext::new(store.clone(), data_dir.clone())).await.expect("it starts");
+        let context = WorkerContext::new(store.clone(), data_dir.clone());
+        let context = WorkerContext { trainer: Box::new(trainer), ..context };
+        let worker = Worker::start(context).await.expect("it starts");
         let options = ServingOptions { cache_bytes: 64 << 20, max_waiting_texts: 4096 };
         let mut state = AppState {
             embedding: EmbeddingService::start(store.clone(), data_dir.clone(), options),

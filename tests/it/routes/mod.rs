@@ -1,6 +1,11 @@
 //! The routes, over the real router.
 
 mod auth;
+mod checkpoints;
 mod datasets;
 mod errors;
+mod events;
 mod info;
+mod jobs;
+mod metrics;
+mod new_job;

@@ -22,7 +22,7 @@ struct Fixture {
     worker: WorkerHandle,
     dataset: Dataset,
     model: Model,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Fixture {
@@ -36,7 +36,7 @@ impl Fixture {
         let store = Store::open_with(&data_dir.database(), options).await.expect("it opens");
         let (dataset, model) = rows::inputs(&store, &data_dir).await;
         let worker = start_worker(&store, &data_dir, trainer).await;
-        Self { store, data_dir, worker, dataset, model, folder }
+        Self { store, data_dir, worker, dataset, model, _folder: folder }
     }
 
     /// Starts another worker where this one has ended.

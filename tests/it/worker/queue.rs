@@ -102,6 +102,6 @@ async fn a_job_queued_before_the_start_is_found() {
     let job = crate::helpers::rows::job(&dataset, &model);
     store.insert_job(&job).await.expect("it is queued");
     let worker = super::start_worker(&store, &data_dir, FakeTrainer::good()).await;
-    let fixture = Fixture { store, data_dir, worker, dataset, model, folder };
+    let fixture = Fixture { store, data_dir, worker, dataset, model, _folder: folder };
     assert_eq!(fixture.end(job.id).await.status, JobStatus::Succeeded);
 }
