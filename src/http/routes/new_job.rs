@@ -43,7 +43,7 @@ pub(super) async fn read(state: &AppState, body: &Map<String, Value>) -> Result<
     let name = fields.text("name", MAX_NAME_CHARS);
     let dataset = fields.dataset(state, "dataset_id").await?;
     let eval_dataset = fields.dataset(state, "eval_dataset_id").await?;
-    if !body.get("dataset_id").is_some_and(|value| !value.is_null()) {
+    if body.get("dataset_id").is_none_or(Value::is_null) {
         fields.refuse("dataset_id", "the id of the dataset to train on is expected");
     }
     fields.check_rows(dataset.as_ref(), eval_dataset.as_ref());
