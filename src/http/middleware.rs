@@ -127,6 +127,8 @@ fn is_same(given: &[u8], key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt;
+
     use super::*;
 
     fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
@@ -140,6 +142,23 @@ mod tests {
         assert_eq!(given_key(&headers(API_KEY, "abc")), b"abc");
         assert_eq!(given_key(&headers(header::AUTHORIZATION, "Basic abc")), b"");
         assert_eq!(given_key(&HeaderMap::new()), b"");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_whose_text_the_client_does_not_read() {
+        async fn panics() {
+            panic!("the secret state");
+        }
+        let router =
+            Router::new().route("/", axum::routing::get(panics)).layer(CatchPanicLayer::custom(panic_response));
+        let response = router.oneshot(Request::new(Body::empty())).await.expect("the router answers");
+        assert_eq!(response.status(), axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+        let source = response.extensions().get::<ErrorSource>().expect("the log is told").0.to_string();
+        assert!(source.contains("the secret state"), "{source}");
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("the body is there");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("the body is JSON");
+        assert_eq!(body["error"]["code"], "internal");
+        assert!(!body.to_string().contains("secret"), "{body}");
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl TestApp {
     pub(crate) async fn stop(self) -> TempDir {
         self.state.worker.shutdown().await.expect("the worker ends");
         self.state.embedding.shutdown().await;
+        self.state.pulls.shutdown();
         self.state.store.close().await;
         self.folder
     }

@@ -9,3 +9,5 @@ mod info;
 mod jobs;
 mod metrics;
 mod new_job;
+mod models;
+mod openapi;
