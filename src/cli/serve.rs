@@ -16,7 +16,7 @@ use crate::http::{self, AppState, HttpLimits, ModelPulls};
 use crate::hub::HubSettings;
 use crate::serving::{EmbeddingService, ServingOptions};
 use crate::store::Store;
-use crate::worker::{Worker, WorkerContext};
+use crate::worker::{Worker, WorkerContext, WorkerError};
 
 use super::error::CliError;
 use super::signals;
@@ -98,6 +98,7 @@ impl Service {
                 ..HttpLimits::default()
             },
         };
+        state.pulls.resume(&state).await.map_err(WorkerError::from)?;
         if config.api_key.is_none() && !config.listen.ip().is_loopback() {
             tracing::warn!(address = %config.listen, "anybody who reaches this address is let in; set MATRYO_API_KEY");
         }
@@ -140,7 +141,8 @@ impl Service {
             () = stop => {}
         }
         drop(stopping);
-        // Event streams end with the worker; without that they would be requests under way for ever.
+        // Event streams end with the worker and the pulls; without that they would be requests under way for ever.
+        state.pulls.shutdown();
         state.worker.shutdown().await?;
         state.embedding.shutdown().await;
         match tokio::time::timeout(GRACE, &mut server).await {

@@ -44,13 +44,25 @@ fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         let path = error.path().to_string();
         let error = error.into_inner();
         if error.is_data() {
-            ApiError::invalid_field(if path == "." { "body" } else { &path }, error.to_string())
+            let message = error.to_string();
+            ApiError::invalid_field(field(&path, &message), message)
         } else {
             malformed(error)
         }
     })?;
     json.end().map_err(malformed)?;
     Ok(value)
+}
+
+/// The field that an error is about. serde gives the path of the object where one is missing from it.
+fn field(path: &str, message: &str) -> String {
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    match (path, missing) {
+        (".", Some(missing)) => missing.to_owned(),
+        (path, Some(missing)) => format!("{path}.{missing}"),
+        (".", None) => "body".to_owned(),
+        (path, None) => path.to_owned(),
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -111,5 +123,18 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
                 Err(ApiError::invalid_field(field, message))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_field() {
+        assert_eq!(field(".", "missing field `source` at line 1 column 2"), "source");
+        assert_eq!(field("training", "missing field `seed`"), "training.seed");
+        assert_eq!(field("training.seed", "invalid type: map"), "training.seed");
+        assert_eq!(field(".", "invalid type: sequence"), "body");
     }
 }
