@@ -45,13 +45,21 @@ pub fn document() -> OpenApi {
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
-            add_everywhere(operation);
+            complete(operation);
         }
     }
     document
 }
 
-fn add_everywhere(operation: &mut Operation) {
+fn complete(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        // The format wants one, and most answers are described by their schema.
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = "The answer.".into();
+        }
+    }
     for (status, name) in EVERYWHERE {
         let response = RefOr::Ref(Ref::from_response_name(name));
         operation.responses.responses.entry(status.to_owned()).or_insert(response);

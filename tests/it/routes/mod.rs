@@ -8,6 +8,6 @@ mod events;
 mod info;
 mod jobs;
 mod metrics;
-mod new_job;
 mod models;
+mod new_job;
 mod openapi;

@@ -48,7 +48,11 @@ fn references_lead_somewhere_and_operations_have_names_of_their_own() {
         for (method, operation) in item.as_object().unwrap().iter().filter(|(_, operation)| operation.is_object()) {
             let name = operation["operationId"].as_str().unwrap();
             assert!(names.insert(name.to_owned()), "{method} {path}: another operation is called {name}");
-            assert!(operation["responses"]["500"].is_object(), "{method} {path}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.contains_key("500"), "{method} {path}");
+            for (status, response) in responses.iter().filter(|(_, response)| response.get("$ref").is_none()) {
+                assert!(response["description"].is_string(), "{method} {path}: {status} has no description");
+            }
             assert!(operation["summary"].is_string(), "{method} {path} says nothing of itself");
         }
     }
