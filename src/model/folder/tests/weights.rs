@@ -126,20 +126,13 @@ fn minilm_is_read() {
 fn half_precision_is_read() {
     let folder = written(&TinyModel::default());
     let mut tensors = TinyModel::default().tensors(vocabulary().len());
-    let bytes = |name: &str, values: &[f32]| -> (Dtype, Vec<u8>) {
+    put_tensors(folder.path(), |name, value| {
         if name.contains("embeddings") {
-            (Dtype::F16, values.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect())
+            (Dtype::F16, half::f16::from_f32(value).to_le_bytes().to_vec())
         } else {
-            (Dtype::BF16, values.iter().flat_map(|value| half::bf16::from_f32(*value).to_le_bytes()).collect())
+            (Dtype::BF16, half::bf16::from_f32(value).to_le_bytes().to_vec())
         }
-    };
-    let stored: Vec<(&String, &Vec<usize>, (Dtype, Vec<u8>))> =
-        tensors.iter().map(|(name, (shape, values))| (name, shape, bytes(name, values))).collect();
-    let views = stored.iter().map(|(name, shape, (dtype, bytes))| {
-        (name, TensorView::new(*dtype, shape.to_vec(), bytes).expect("the shape has as many numbers"))
     });
-    let file = safetensors::serialize(views, None).expect("names are unique");
-    fs::write(folder.path().join("model.safetensors"), file).expect("there is room");
     let model = ModelFolder::read(folder.path()).expect("it is supported");
     let parameters = model.read_weights(folder.path()).expect("its weights are sound");
     for spec in &parameters.specs {
@@ -153,4 +146,37 @@ fn half_precision_is_read() {
         }
         assert_eq!(&parameters.flat[spec.offset..spec.offset + spec.len], values, "{}", spec.name);
     }
+}
+
+#[test]
+fn other_types_are_refused() {
+    let folder = written(&TinyModel::default());
+    put_tensors(folder.path(), |name, value| match name {
+        "pooler.dense.bias" => (Dtype::F64, f64::from(value).to_le_bytes().to_vec()),
+        _ => (Dtype::F32, value.to_le_bytes().to_vec()),
+    });
+    let error = ModelFolder::read(folder.path()).expect_err("a tensor has another type").to_string();
+    assert!(error.contains("tensor `pooler.dense.bias` is of type F64; F32, F16 or BF16 is expected"), "{error}");
+}
+
+/// Writes the default model's tensors with each number as `store` has it.
+fn put_tensors(folder: &Path, store: impl Fn(&str, f32) -> (Dtype, Vec<u8>)) {
+    struct Stored {
+        name: String,
+        shape: Vec<usize>,
+        dtype: Dtype,
+        bytes: Vec<u8>,
+    }
+    let stored = |(name, (shape, values)): (String, (Vec<usize>, Vec<f32>))| {
+        let (dtype, _) = store(&name, 0.0);
+        let bytes = values.iter().flat_map(|value| store(&name, *value).1).collect();
+        Stored { name, shape, dtype, bytes }
+    };
+    let stored: Vec<Stored> = TinyModel::default().tensors(vocabulary().len()).into_iter().map(stored).collect();
+    let views = stored.iter().map(|tensor| {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
+        (tensor.name.as_str(), view.expect("the shape has as many numbers"))
+    });
+    let file = safetensors::serialize(views, None).expect("names are unique");
+    fs::write(folder.join("model.safetensors"), file).expect("there is room");
 }
