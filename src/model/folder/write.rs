@@ -113,7 +113,7 @@ impl ModelFolder {
         let mut offset = 0;
         let place = |(name, shape, values): &(&str, &Vec<usize>, &[f32])| {
             let begin = offset;
-            offset += values.len() * size_of::<f32>();
+            offset += size_of_val(*values);
             (
                 (*name).to_owned(),
                 TensorInfo { dtype: Dtype::F32, shape: (*shape).clone(), data_offsets: (begin, offset) },
