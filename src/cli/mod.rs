@@ -1,5 +1,6 @@
 //! The command line: parses, calls, and turns what went wrong into a message and an exit code.
 
+mod demo;
 mod embed;
 mod error;
 mod eval;
@@ -36,6 +37,9 @@ enum Command {
     /// Runs the HTTP service with its worker and dashboard.
     #[command(after_help = serve::EXAMPLE)]
     Serve(serve::ServeCommand),
+    /// Shows the whole way on sample data: fine-tunes a small model and serves the result.
+    #[command(after_help = demo::EXAMPLE)]
+    Demo(demo::DemoCommand),
     /// Fine-tunes a model on question-passage pairs, without a server.
     #[command(after_help = train::EXAMPLE)]
     Train(Box<train::TrainCommand>),
@@ -54,7 +58,8 @@ enum Command {
 }
 
 /// What the commands that are not servers log where `RUST_LOG` is not set: they tell their progress themselves.
-const QUIET: &str = "warn";
+/// hf-hub logs an error that it also returns.
+const QUIET: &str = "warn,hf_hub=off";
 
 /// Runs the command that the arguments name.
 ///
@@ -82,6 +87,7 @@ fn run(command: Command) -> Result<(), CliError> {
     telemetry::init(format, filter).map_err(CliError::Usage)?;
     match command {
         Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Embed(command) => command.run(),

@@ -18,6 +18,8 @@ const LIST_EXAMPLE: &str = "Example:\n  matryo models list";
 
 /// The name that a best checkpoint's link has within a run's folder.
 pub(super) const BEST: &str = "best";
+/// The model that the demo starts from.
+pub(super) const MINILM: &str = "sentence-transformers/all-MiniLM-L6-v2";
 const DEFAULT_REVISION: &str = "main";
 
 #[derive(Debug, Subcommand)]
@@ -122,9 +124,29 @@ pub(super) fn cache_folder(name: &str, revision: &str) -> Result<PathBuf, CliErr
     Ok(cache()?.join("models").join(name.replace('/', "--")).join(revision.replace('/', "--")))
 }
 
+/// Where the Python package index's copy of [`MINILM`] is kept.
+pub(super) fn package_cache() -> Result<PathBuf, CliError> {
+    Ok(cache()?.join("package"))
+}
+
+/// The Python package index's copy of [`MINILM`], where the demo has fetched it.
+pub(super) fn packaged_minilm() -> Result<Option<PathBuf>, CliError> {
+    let folder = package_cache()?.join("all-MiniLM-L6-v2");
+    Ok(folder.is_dir().then_some(folder))
+}
+
 fn cached(name: &str, revision: &str) -> Result<PathBuf, CliError> {
     let folder = cache_folder(name, revision)?;
-    if folder.is_dir() { Ok(folder) } else { fetch(name, revision, &folder) }
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    if name == MINILM
+        && revision == DEFAULT_REVISION
+        && let Some(folder) = packaged_minilm()?
+    {
+        return Ok(folder);
+    }
+    fetch(name, revision, &folder)
 }
 
 fn fetch(name: &str, revision: &str, target: &Path) -> Result<PathBuf, CliError> {

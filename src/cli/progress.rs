@@ -133,7 +133,8 @@ impl PullDisplay {
             bar.set_message(file.clone());
             return;
         }
-        let share = (done_bytes * LINES).checked_div(*total_bytes).unwrap_or(0);
+        // Where the size is not known yet there is nothing to tell.
+        let Some(share) = (done_bytes * LINES).checked_div(*total_bytes) else { return };
         if share >= self.lines {
             self.lines = share + 1;
             say(&format!("{}: {} of {}", self.name, HumanBytes(*done_bytes), HumanBytes(*total_bytes)));

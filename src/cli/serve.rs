@@ -25,8 +25,8 @@ pub(super) const EXAMPLE: &str = "Example:\n  \
     matryo serve --data-dir /var/lib/matryo --listen 127.0.0.1:8080\n  \
     MATRYO_API_KEY=secret matryo serve --listen 0.0.0.0:8080 --model-root /models";
 
-/// What is logged where `RUST_LOG` is not set.
-pub(super) const LOG_FILTER: &str = "info";
+/// What is logged where `RUST_LOG` is not set; hf-hub logs an error that it also returns.
+pub(super) const LOG_FILTER: &str = "info,hf_hub=off";
 /// How long requests under way may take to end once the server is asked to.
 const GRACE: Duration = Duration::from_secs(5);
 /// Texts that may wait to be embedded.
@@ -45,7 +45,8 @@ impl ServeCommand {
 
     pub(super) fn run(&self) -> Result<(), CliError> {
         runtime()?.block_on(async {
-            let service = Service::start(&self.config).await?;
+            let listener = bind(self.config.listen).await?;
+            let service = Service::start(&self.config, listener).await?;
             service
                 .run(async {
                     match signals::stop_requested().await {
@@ -72,9 +73,8 @@ pub(super) struct Service {
 
 impl Service {
     /// Opens the data directory and starts everything but the answering of requests.
-    pub(super) async fn start(config: &ServeConfig) -> Result<Self, CliError> {
+    pub(super) async fn start(config: &ServeConfig, listener: TcpListener) -> Result<Self, CliError> {
         let device = device(config.device)?;
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| bind_error(config.listen, &error))?;
         let data_dir = DataDir::new(make_folder(&config.data_dir)?);
         let store = Store::open(&data_dir.database())
             .await
@@ -173,7 +173,13 @@ fn device(asked: Device) -> Result<&'static str, CliError> {
     }
 }
 
-fn bind_error(address: SocketAddr, error: &std::io::Error) -> CliError {
+/// Takes an address.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).await.map_err(|error| bind_error(address, &error))
+}
+
+/// Says what to do where an address cannot be had.
+pub(super) fn bind_error(address: SocketAddr, error: &std::io::Error) -> CliError {
     let hint = match error.kind() {
         std::io::ErrorKind::AddrInUse => "; another program listens there, so give another with --listen",
         std::io::ErrorKind::PermissionDenied => "; ports below 1024 need rights, so give another with --listen",

@@ -1,5 +1,6 @@
 //! The one integration binary: everything that is tested through the library's public face.
 
+mod cli;
 mod data;
 mod flows;
 mod helpers;
