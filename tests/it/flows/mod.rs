@@ -5,6 +5,7 @@ mod cancel;
 mod crash;
 mod full_disk;
 mod refusals;
+mod walkthrough;
 mod whole_job;
 
 use matryo::domain::JobId;

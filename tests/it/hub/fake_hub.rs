@@ -19,6 +19,8 @@ pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// What the server has and how it behaves.
 #[derive(Clone)]
 pub(crate) struct Behaviour {
+    /// The one repository's name.
+    pub(crate) repo: &'static str,
     /// Content by path.
     pub(crate) files: BTreeMap<String, Bytes>,
     /// Names that its list also has, without any content.
@@ -50,6 +52,7 @@ impl Default for Behaviour {
             ("onnx/model.onnx", Bytes::from_static(b"not wanted")),
         ];
         Self {
+            repo: REPO,
             files: files.map(|(path, content)| (path.to_owned(), content)).into(),
             listed: Vec::new(),
             token: None,
@@ -126,12 +129,13 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     {
         return refusal(StatusCode::UNAUTHORIZED, "GatedRepo", "Access to this model is restricted");
     }
-    let api = format!("/api/models/{REPO}");
-    let resolve = format!("/{REPO}/resolve/{COMMIT}/");
+    let repo = behaviour.repo;
+    let api = format!("/api/models/{repo}");
+    let resolve = format!("/{repo}/resolve/{COMMIT}/");
     if path == format!("{api}/revision/main") || path == format!("{api}/revision/{COMMIT}") {
         let names = behaviour.files.keys().chain(&behaviour.listed);
         let siblings: Vec<_> = names.map(|name| json!({"rfilename": name})).collect();
-        Json(json!({"id": REPO, "sha": COMMIT, "siblings": siblings})).into_response()
+        Json(json!({"id": repo, "sha": COMMIT, "siblings": siblings})).into_response()
     } else if path == format!("{api}/tree/{COMMIT}") && behaviour.tree {
         Json(tree(&behaviour)).into_response()
     } else if let Some(file) = path.strip_prefix(&resolve).filter(|file| behaviour.files.contains_key(*file)) {
