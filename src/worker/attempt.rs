@@ -149,12 +149,11 @@ fn store_failure(error: &StoreError) -> (&'static str, String) {
 
 /// Whether a run ended since a file could not grow. Checkpoint errors carry the system's text, not its number.
 fn is_disk_full(error: &TrainError) -> bool {
-    let no_space = std::io::Error::from_raw_os_error(libc::ENOSPC);
-    match error {
-        TrainError::Model(ModelError::File { source, .. }) => source.kind() == no_space.kind(),
-        TrainError::Checkpoint { message, .. } => message.contains(&no_space.to_string()),
+    [libc::ENOSPC, libc::EDQUOT].map(std::io::Error::from_raw_os_error).iter().any(|full| match error {
+        TrainError::Model(ModelError::File { source, .. }) => source.kind() == full.kind(),
+        TrainError::Checkpoint { message, .. } => message.contains(&full.to_string()),
         _ => false,
-    }
+    })
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
