@@ -29,7 +29,7 @@ async fn the_tiny_model_learns_eight_pairs_by_heart_and_the_result_can_be_used_e
     let epochs = 40;
     let training = json!({
         "epochs": epochs, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "learning_rate": 3e-3,
-        "matryoshka_dims": [32, 16], "logging_steps": 1, "save_total_limit": 2,
+        "matryoshka_dims": [32, 16], "logging_steps": 1, "save_total_limit": 2, "deduplicate_corpus": true,
         "metric_for_best_model": "dim_16_cosine_ndcg@10",
     });
     let id = submit(&app, &dataset, training).await;
