@@ -8,6 +8,7 @@ use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource};
 ///
 /// ```text
 /// matryo.db                              facts
+/// matryo.lock, matryo.reserve            the worker's: one process at a time, and space for a job's end
 /// datasets/<id>/{train,eval}.jsonl       rows, one `Pair` a line, already split; eval.jsonl is there even if empty
 /// models/<id>/                           a base model pulled from the Hub
 /// jobs/<id>/checkpoints/epoch-<n>/       checkpoints

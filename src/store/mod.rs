@@ -20,8 +20,8 @@ mod token_lengths;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlitePool};
 
 pub use checkpoints::BestCheckpoint;
 pub use error::StoreError;
@@ -84,7 +84,15 @@ impl Store {
         if let Some(bytes) = options.max_size_bytes {
             connect = connect.pragma("max_page_count", (bytes / u64::from(PAGE_SIZE)).max(1).to_string());
         }
-        let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(connect).await?;
+        let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).after_release(|connection, _| {
+            Box::pin(async move {
+                // Where the disk is full, SQLite rolls back by itself; sqlx's own roll-back then fails, and sqlx believes
+                // for ever that a transaction is open. The ping makes sure that the roll-back has been tried.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
+        let pool = pool.connect_with(connect).await?;
         sqlx::migrate!().run(&pool).await.map_err(sqlx::Error::from)?;
         Ok(Self { pool })
     }

@@ -9,6 +9,7 @@ mod feed;
 mod handle;
 pub mod memory;
 mod reconcile;
+mod reserve;
 mod runner;
 mod shared;
 mod start;
@@ -26,6 +27,7 @@ pub use feed::{EventFeed, LiveError, LiveEvents};
 pub use handle::WorkerHandle;
 pub use trainer::{EngineTrainer, Trainer};
 
+use reserve::Reserve;
 use runner::Runner;
 use shared::Shared;
 
@@ -79,6 +81,7 @@ impl Worker {
             .map_err(thread_error)?;
         let shared = Arc::new(Shared::new());
         let runner = Runner {
+            reserve: Reserve::new(&data_dir),
             store: store.clone(),
             data_dir: data_dir.clone(),
             trainer,

@@ -11,6 +11,7 @@ use crate::domain::{DataDir, Job};
 use crate::store::{Store, StoreError};
 
 use super::attempt::{Ending, attempt};
+use super::reserve::Reserve;
 use super::shared::Shared;
 use super::trainer::Trainer;
 
@@ -27,6 +28,8 @@ pub(super) struct Runner {
     pub(super) runtime: Runtime,
     /// Locked as long as the thread lives.
     pub(super) lock: File,
+    /// For a job's end on a full disk.
+    pub(super) reserve: Reserve,
 }
 
 impl Runner {
@@ -59,14 +62,15 @@ impl Runner {
         let span = tracing::info_span!("job", job_id = %job.id);
         let _entered = span.enter();
         tracing::info!(base_model = job.base_model, "job taken up");
+        self.reserve.hold();
         let (ending, memory) =
             attempt(&mut *self.trainer, &self.runtime, &self.store, &self.data_dir, &self.shared, job);
         self.settle(job, &ending, memory);
         self.shared.end();
     }
 
-    /// Writes how an attempt ended, again and again where the store cannot take it (a full disk, as a rule): nobody else
-    /// will. Gives up when the server stops; the next start then finds the job running and puts it back.
+    /// Writes how an attempt ended, on a full disk into the space kept back, and again and again where the store cannot
+    /// take it: nobody else will. Gives up when the server stops; the next start then finds the job running and puts it back.
     fn settle(&self, job: &Job, ending: &Ending, memory: Option<u64>) {
         loop {
             let settled = self.runtime.block_on(async {
@@ -88,6 +92,7 @@ impl Runner {
                     report("the job changed under the worker", &error);
                     return;
                 }
+                Err(StoreError::Full(_)) if self.reserve.release() => continue,
                 Err(error) => report("the job's end cannot be stored", &error),
             }
             if self.shared.stopping() {
