@@ -1,11 +1,12 @@
 //! Models in a running service, without a pull or a job: rows, and files where the service looks for them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use matryo::domain::{
     Checkpoint, ColumnMapping, Dataset, DatasetFormat, DatasetId, Job, JobId, JobStatus, Model, ModelId, ModelSource,
-    ModelStatus, ModelSummary, Pooling, SplitSource, TrainingArguments, utc_now,
+    ModelStatus, SplitSource, TrainingArguments, utc_now,
 };
+use matryo::model::SentenceEncoder;
 
 use super::test_app::TestApp;
 use super::tiny_model::TinyModel;
@@ -14,19 +15,18 @@ use super::tiny_model::TinyModel;
 pub(crate) async fn add_base_model(app: &TestApp, name: &str, tiny: &TinyModel) -> PathBuf {
     let folder = app.model_root().join(name);
     tiny.write(&folder);
-    let model = base_model(app, name, ModelStatus::Ready);
-    let summary = ModelSummary {
-        architecture: "bert".into(),
-        dimension: tiny.hidden,
-        num_hidden_layers: tiny.layers,
-        num_attention_heads: tiny.heads,
-        max_seq_length: tiny.max_seq_length,
-        pooling: Pooling::Mean,
-        normalize: tiny.normalize,
-        parameters: 1,
-    };
-    app.state.store.insert_model(&Model { summary: Some(summary), ..model }).await.expect("the name is free");
+    add_model_folder(app, name, &folder).await;
     folder
+}
+
+/// Adds a folder as a base model that is ready.
+pub(crate) async fn add_model_folder(app: &TestApp, name: &str, folder: &Path) {
+    let model = Model {
+        source: ModelSource::Folder { path: folder.display().to_string() },
+        summary: Some(SentenceEncoder::inspect(folder).expect("the model is sound")),
+        ..base_model(app, name, ModelStatus::Ready)
+    };
+    app.state.store.insert_model(&model).await.expect("the name is free");
 }
 
 /// Adds a base model's row alone.

@@ -1,5 +1,6 @@
 //! Numbers of sentence-transformers that must come out here too.
 
+mod embed_route;
 mod embeddings;
 mod evaluation;
 mod training;

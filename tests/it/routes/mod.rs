@@ -3,6 +3,8 @@
 mod auth;
 mod checkpoints;
 mod datasets;
+mod embed;
+mod embedding_models;
 mod errors;
 mod events;
 mod info;
@@ -10,4 +12,7 @@ mod jobs;
 mod metrics;
 mod models;
 mod new_job;
+mod openai;
 mod openapi;
+mod similarity;
+mod tokenize;
