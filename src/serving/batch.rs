@@ -51,12 +51,19 @@ pub(super) struct Work<E> {
     /// The caller; closed once it has left.
     pub(super) reply: oneshot::Sender<Result<Vec<f32>, EmbedError>>,
     /// The request's place among those that may wait, given back with it.
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) place: OwnedSemaphorePermit,
 }
 
 impl<E> Work<E> {
     pub(super) fn caller_has_left(&self) -> bool {
         self.reply.is_closed()
+    }
+
+    /// Ends the request. Its place is free before the caller knows, so that he finds room for his next one.
+    pub(super) fn answer(self, answer: Result<Vec<f32>, EmbedError>) {
+        drop(self.place);
+        // An error here means that the caller has left.
+        let _ = self.reply.send(answer);
     }
 
     /// Moves the next sequences out, as long as they fit into `tokens`; `whatever` the first one's length.

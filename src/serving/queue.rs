@@ -73,7 +73,6 @@ impl<E> Queue<E> {
 
 fn refuse<E>(works: impl IntoIterator<Item = Work<E>>) {
     for work in works {
-        // An error here means that the caller has left.
-        let _ = work.reply.send(Err(EmbedError::ShuttingDown));
+        work.answer(Err(EmbedError::ShuttingDown));
     }
 }

@@ -92,7 +92,7 @@ impl EmbeddingService {
         let tokens = sequences.iter().map(Vec::len).collect();
 
         let (reply, answer) = oneshot::channel();
-        self.0.queue.push([Work { encoder, sequences, taken: 0, values: Vec::new(), reply, _place: place }]);
+        self.0.queue.push([Work { encoder, sequences, taken: 0, values: Vec::new(), reply, place }]);
         // The sender is dropped unused only where the thread has died.
         let pooled = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
 

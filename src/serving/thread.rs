@@ -74,12 +74,11 @@ fn settle<E: Encoder>(values: Result<Vec<f32>, EmbedError>, mut work: Work<E>) -
             if work.taken < work.sequences.len() {
                 return Some(work);
             }
-            Ok(work.values)
+            Ok(std::mem::take(&mut work.values))
         }
         Err(error) => Err(error),
     };
-    // An error here means that the caller has left.
-    let _ = work.reply.send(answer);
+    work.answer(answer);
     None
 }
 

@@ -67,7 +67,7 @@ fn gated() -> (Arc<Fake>, Batches, mpsc::Receiver<()>, mpsc::Sender<()>) {
 fn work(encoder: &Arc<Fake>, sequences: Vec<Vec<u32>>) -> (Work<Fake>, Answer) {
     let (reply, answer) = oneshot::channel();
     let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    (Work { encoder: Arc::clone(encoder), sequences, taken: 0, values: Vec::new(), reply, _place: place }, answer)
+    (Work { encoder: Arc::clone(encoder), sequences, taken: 0, values: Vec::new(), reply, place }, answer)
 }
 
 fn push(queue: &Queue<Fake>, encoder: &Arc<Fake>, sequences: Vec<Vec<u32>>) -> Answer {
@@ -205,7 +205,7 @@ fn a_place_is_given_back_with_the_answer() {
     let (encoder, _) = fake();
     let places = Arc::new(Semaphore::new(3));
     let (mut work, answer) = work(&encoder, vec![vec![1], vec![2]]);
-    work._place = Arc::clone(&places).try_acquire_many_owned(2).unwrap();
+    work.place = Arc::clone(&places).try_acquire_many_owned(2).unwrap();
     assert!(Arc::clone(&places).try_acquire_many_owned(2).is_err());
     queue.push([work]);
     assert!(drain(&queue, vec![answer])[0].is_ok());
