@@ -53,11 +53,14 @@ pub fn document() -> OpenApi {
 
 fn complete(operation: &mut Operation) {
     for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
         // The format wants one, and most answers are described by their schema.
-        if let RefOr::T(response) = response
-            && response.description.is_empty()
-        {
+        if response.description.is_empty() {
             response.description = "The answer.".into();
+        }
+        // A schema would be that of the whole stream, and OpenAPI 3.1 has no words for its events.
+        if let Some(RefOr::T(stream)) = response.content.get_mut("text/event-stream") {
+            stream.schema = None;
         }
     }
     for (status, name) in EVERYWHERE {

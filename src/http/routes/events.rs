@@ -54,7 +54,8 @@ pub(super) struct EventsPage {
         EventsQuery,
     ),
     responses(
-        (status = 200, content((String = "text/event-stream"), (EventsPage = "application/json"))),
+        (status = 200, content((String = "text/event-stream"), (EventsPage = "application/json")),
+            description = "Of the stream, the data of each event is an `EventRecord`."),
         (status = 404, response = NotFound), (status = 406, response = NotAcceptable), (status = 422, response = Invalid)))]
 pub(super) async fn get_events(
     State(state): State<AppState>,

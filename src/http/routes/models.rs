@@ -161,7 +161,9 @@ pub(super) async fn get_model(State(state): State<AppState>, Path(id): Path<Mode
 #[utoipa::path(get, path = "/v1/models/{id}/events", tag = "models",
     params(("id" = ModelId, Path, description = "The model.")),
     responses(
-        (status = 200, body = PullEvent, content_type = "text/event-stream"), (status = 404, response = NotFound),
+        (status = 200, body = PullEvent, content_type = "text/event-stream",
+            description = "The data of each event is a `PullEvent`."),
+        (status = 404, response = NotFound),
     ))]
 pub(super) async fn follow_pull(
     State(state): State<AppState>,
