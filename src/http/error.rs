@@ -136,7 +136,8 @@ pub struct ApiError {
     message: String,
     details: Option<ErrorDetails>,
     source: Option<ErrorSource>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed since few errors have one, and a result is as large as its error.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl ApiError {
@@ -206,7 +207,7 @@ impl ApiError {
     /// The same error with a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -252,7 +253,7 @@ impl IntoResponse for ApiError {
         let Self { code, message, details, source, header } = self;
         let mut response =
             (code.status(), Json(ErrorBody { error: ErrorObject { code, message, details } })).into_response();
-        if let Some((name, value)) = header {
+        if let Some((name, value)) = header.map(|header| *header) {
             response.headers_mut().insert(name, value);
         }
         if let Some(source) = source {

@@ -19,6 +19,7 @@ const MAX_LIMIT: u32 = 100;
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     /// `next_cursor` of the page before; the first page where it is left out.
+    #[param(value_type = Option<uuid::Uuid>)]
     cursor: Option<String>,
     /// Items on a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
