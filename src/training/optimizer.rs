@@ -94,7 +94,7 @@ mod tests {
     }
 
     const NORMS: [f64; 3] = [0.377491713, 3.77491713, 1.14564395];
-    const WEIGHTS: [f32; 4] = [0.34905556, -1.3909471, 1.9183339, 0.092564441];
+    const WEIGHTS: [f32; 4] = [0.34905556, -1.3909471, 1.9183339, 0.09256444];
 
     fn parameters() -> Parameters {
         let specs = vec![spec("a.weight", 0, 2, true), spec("b.bias", 2, 1, false), spec("c.weight", 3, 1, true)];

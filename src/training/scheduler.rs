@@ -58,7 +58,8 @@ mod tests {
         use LrSchedulerType::{Constant, Cosine, Linear};
         let eight = [0, 1, 2, 3, 4, 5, 6, 7];
         let some = [0, 1, 5, 6, 7, 29, 51];
-        let cases: [(LrSchedulerType, u64, f64, u64, &[u64], &[f64]); 10] = [
+        type Case<'a> = (LrSchedulerType, u64, f64, u64, &'a [u64], &'a [f64]);
+        let cases: [Case<'_>; 10] = [
             (
                 Cosine,
                 8,

@@ -1,5 +1,7 @@
 //! The one integration binary: everything that is tested through the library's public face.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
+
 mod cli;
 mod data;
 mod flows;

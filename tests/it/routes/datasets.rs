@@ -229,6 +229,24 @@ async fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     assert_empty(&app).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_closed_in_the_middle_leaves_nothing_behind() {
+    let app = TestApp::start().await;
+    let mut connection = tokio::net::TcpStream::connect(app.listen().await).await.unwrap();
+    let head = "POST /v1/datasets HTTP/1.1\r\nhost: x\r\ncontent-type: text/csv\r\ncontent-length: 1000\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut connection, format!("{head}anchor,positive\n").as_bytes()).await.unwrap();
+    let until = async |count| {
+        while folders(&app) != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(20);
+    tokio::time::timeout(limit, until(1)).await.expect("the upload begins");
+    drop(connection);
+    tokio::time::timeout(limit, until(0)).await.expect("the upload is given up");
+    assert_empty(&app).await;
+}
+
 #[tokio::test]
 async fn a_full_database_is_told_and_nothing_stays() {
     let mut full = TestApp::start().await;

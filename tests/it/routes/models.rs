@@ -93,7 +93,7 @@ async fn a_model_is_pulled_in_the_background_and_its_progress_told() {
     let listed = app.get("/v1/models").await.expect(200)["data"][0].clone();
     assert_eq!((&listed["kind"], &listed["name"]), (&json!("base"), &json!(REPO)));
     // One who comes late hears the end alone.
-    assert_eq!(self::events(&app, &path).await, [last.clone()]);
+    assert_eq!(self::events(&app, &path).await, std::slice::from_ref(last));
     app.post_json("/v1/models", &json!({"source": "hub", "repo": REPO})).await.expect_error(409, "conflict");
     app.post(&format!("{path}/pull")).await.expect_error(409, "conflict");
     app.delete(&path).await.expect(204);
