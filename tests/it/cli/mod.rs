@@ -1,5 +1,6 @@
 //! The program itself: its output, its files, its exit codes.
 
+mod demo;
 mod embed;
 mod eval;
 mod models;
