@@ -1,8 +1,9 @@
-//! One batch's loss and gradients, and eight optimizer steps, against PyTorch's, from real weights and real pairs.
+//! One batch's loss and gradients, and optimizer steps, against PyTorch's, from real weights: on the recipe's pairs, which
+//! are not part of the repository, and on the shipped sample data, which is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use matryo::data::packing::PackedBatch;
 use matryo::domain::LrSchedulerType;
@@ -11,16 +12,17 @@ use matryo::training::LrSchedule;
 use matryo::training::losses::matryoshka::{LossOutput, MatryoshkaLoss};
 use matryo::training::optimizer::{AdamW, AdamWConfig};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::helpers::reference::{fixture, minilm, shared};
 
 const DIMENSION: usize = 384;
 
-/// Anchor and positive by the row's id in the recipe's training file.
-fn rows(path: &Path) -> HashMap<u64, [String; 2]> {
+/// Anchor and positive by the row's id.
+fn rows(path: &Path) -> HashMap<Value, [String; 2]> {
     #[derive(Deserialize)]
     struct Row {
-        id: u64,
+        id: Value,
         anchor: String,
         positive: String,
     }
@@ -32,7 +34,7 @@ fn rows(path: &Path) -> HashMap<u64, [String; 2]> {
 /// Trains without dropout on micro-batches given by their rows' ids.
 struct Run {
     encoder: SentenceEncoder,
-    rows: HashMap<u64, [String; 2]>,
+    rows: HashMap<Value, [String; 2]>,
     loss: MatryoshkaLoss,
     workspace: Workspace,
     gradients: Vec<f32>,
@@ -51,7 +53,7 @@ impl Run {
         }
     }
 
-    fn micro_batch(&mut self, ids: &[u64], factor: f32) -> LossOutput {
+    fn micro_batch(&mut self, ids: &[Value], factor: f32) -> LossOutput {
         let texts: Vec<&str> = (0..2)
             .flat_map(|side| ids.iter().map(move |id| (id, side)))
             .map(|(id, side)| self.rows[id][side].as_str())
@@ -74,7 +76,7 @@ fn relative(value: f64, expected: f64) -> f64 {
 
 #[derive(Deserialize)]
 struct OneBatch {
-    ids: Vec<u64>,
+    ids: Vec<Value>,
     loss: f64,
     loss_per_dim: BTreeMap<usize, f64>,
     grads: BTreeMap<String, Gradient>,
@@ -86,11 +88,24 @@ struct Gradient {
     head: Vec<f64>,
 }
 
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/annual-reports/train.jsonl")
+}
+
 #[test]
 fn one_batch_has_the_loss_and_the_gradients_of_pytorch() {
     let (Some(model), Some(data)) = (minilm(), shared("data/train.jsonl")) else { return };
-    let expected: OneBatch = fixture("reference/one_batch.json");
-    let mut run = Run::new(&model, &data);
+    check_batch(&model, &data, &fixture("reference/one_batch.json"));
+}
+
+#[test]
+fn so_has_a_batch_of_the_sample_data() {
+    let Some(model) = minilm() else { return };
+    check_batch(&model, &samples(), &fixture("reference/samples_one_batch.json"));
+}
+
+fn check_batch(model: &Path, data: &Path, expected: &OneBatch) {
+    let mut run = Run::new(model, data);
     let output = run.micro_batch(&expected.ids, 1.0);
     assert!(relative(output.total, expected.loss) < 1e-5, "{} and {}", output.total, expected.loss);
     for (dim, loss) in run.loss.dims.iter().zip(&output.per_dim) {
@@ -115,9 +130,9 @@ fn one_batch_has_the_loss_and_the_gradients_of_pytorch() {
 }
 
 #[derive(Deserialize)]
-struct EightSteps {
+struct Steps {
     accumulation: usize,
-    batches: Vec<Vec<u64>>,
+    batches: Vec<Vec<Value>>,
     log: Vec<Step>,
     after: Vec<After>,
 }
@@ -138,8 +153,17 @@ struct After {
 #[test]
 fn eight_steps_go_as_pytorch_goes() {
     let (Some(model), Some(data)) = (minilm(), shared("data/train.jsonl")) else { return };
-    let expected: EightSteps = fixture("reference/eight_steps.json");
-    let mut run = Run::new(&model, &data);
+    check_steps(&model, &data, &fixture("reference/eight_steps.json"));
+}
+
+#[test]
+fn so_do_steps_on_the_sample_data() {
+    let Some(model) = minilm() else { return };
+    check_steps(&model, &samples(), &fixture("reference/samples_steps.json"));
+}
+
+fn check_steps(model: &Path, data: &Path, expected: &Steps) {
+    let mut run = Run::new(model, data);
     let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, max_grad_norm: 1.0 };
     let mut optimizer = AdamW::new(config, &run.encoder.parameters().specs);
     let schedule = LrSchedule {
