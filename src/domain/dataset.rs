@@ -102,6 +102,9 @@ pub struct Dataset {
     pub duplicate_rows: u64,
     /// Rows whose positive occurs in an earlier row.
     pub duplicate_positives: u64,
+    /// Rows whose anchor or positive is an empty text. They are kept, as sentence-transformers keeps them, and teach
+    /// nothing; CSV and TSV files with such rows are refused, since there an empty field means that a value is missing.
+    pub empty_rows: u64,
     /// SHA-256 of the bytes as uploaded (hex); of the first file where two were.
     pub sha256: String,
     /// SHA-256 of the evaluation file as uploaded, where one was.

@@ -23,6 +23,7 @@ fn dataset(row: &SqliteRow) -> Result<Dataset, sqlx::Error> {
         eval_rows: get_u64(row, "eval_rows")?,
         duplicate_rows: get_u64(row, "duplicate_rows")?,
         duplicate_positives: get_u64(row, "duplicate_positives")?,
+        empty_rows: get_u64(row, "empty_rows")?,
         sha256: row.try_get("sha256")?,
         eval_sha256: row.try_get("eval_sha256")?,
         size_bytes: get_u64(row, "size_bytes")?,
@@ -38,8 +39,8 @@ impl Store {
     pub async fn insert_dataset(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let inserted = sqlx::query(
             "insert into datasets (id, name, format, mapping, ignored_columns, split, train_rows, eval_rows,
-                duplicate_rows, duplicate_positives, sha256, eval_sha256, size_bytes, created_at)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                duplicate_rows, duplicate_positives, empty_rows, sha256, eval_sha256, size_bytes, created_at)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(dataset.id.to_string())
         .bind(&dataset.name)
@@ -51,6 +52,7 @@ impl Store {
         .bind(int(dataset.eval_rows))
         .bind(int(dataset.duplicate_rows))
         .bind(int(dataset.duplicate_positives))
+        .bind(int(dataset.empty_rows))
         .bind(&dataset.sha256)
         .bind(&dataset.eval_sha256)
         .bind(int(dataset.size_bytes))

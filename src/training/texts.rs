@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::data::reader::count_empty;
 use crate::data::text_table::TextTable;
 use crate::data::tokenization::TextTokenizer;
 use crate::domain::{Pair, TrainingArguments};
@@ -42,6 +43,7 @@ impl TokenizedTexts {
         let warnings = [
             capped_warning(&task),
             leaked_warning(train, eval),
+            empty_warning(train, eval),
             truncated_warning(&table, &sequences, tokenizer, sink)?,
         ];
         Ok((evaluator, Self { sequences, pairs, warnings: warnings.into_iter().flatten().collect() }))
@@ -61,6 +63,13 @@ fn capped_warning(task: &RetrievalTask) -> Option<String> {
             "{capped} of {queries} evaluation questions have a passage that stands in the corpus more than once, and only \
              one of the copies counts as their answer, which caps their score; `deduplicate_corpus` makes copies one"
         )
+    })
+}
+
+fn empty_warning(train: &[Pair], eval: &[Pair]) -> Option<String> {
+    let empty = count_empty(train.iter().chain(eval));
+    (empty > 0).then(|| {
+        format!("{empty} of {} rows have an empty question or passage, which teaches nothing", train.len() + eval.len())
     })
 }
 
@@ -109,5 +118,7 @@ mod tests {
         assert_eq!(warning(true), None);
         assert!(leaked_warning(&train, &eval).expect("one row is in both").starts_with("1 of 3 evaluation pairs"));
         assert_eq!(leaked_warning(&train, &eval[1..]), None);
+        assert!(empty_warning(&[pair("1", " ", "p")], &eval).expect("one is blank").starts_with("1 of 4 rows"));
+        assert_eq!(empty_warning(&train, &eval), None);
     }
 }

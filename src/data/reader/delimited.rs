@@ -29,6 +29,8 @@ pub(super) fn read(source: Source, delimiter: u8, context: &ReadContext<'_>) -> 
     refuse_twins(&columns, &header)?;
     let mut rows = Rows::new(context.limits, context.row_id_prefix);
     rows.set_columns(columns.mapping(&header));
+    // A field with nothing in it is how these formats write that there is no value.
+    rows.refuse_empty_texts();
     while next(&mut record)? {
         let line = record.line;
         if record.len() != header.len() {

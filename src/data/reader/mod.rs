@@ -164,6 +164,12 @@ pub fn count_duplicates<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> (u64, 
     (rows, positives)
 }
 
+/// Counts rows whose anchor or positive is empty or blank.
+pub fn count_empty<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> u64 {
+    let is_empty = |pair: &&Pair| pair.anchor.trim().is_empty() || pair.positive.trim().is_empty();
+    pairs.into_iter().filter(is_empty).count() as u64
+}
+
 fn too_many_columns(limits: &ReadLimits) -> DatasetError {
     DatasetError::TooLarge { what: "the file has more columns".into(), limit: limits.max_columns as u64 }
 }

@@ -43,6 +43,7 @@ pub(super) struct Rows<'l> {
     columns: ColumnMapping,
     pairs: Vec<Pair>,
     first_lines: HashMap<String, u64>,
+    refuse_empty: bool,
     text_bytes: u64,
     errors: Vec<RowError>,
     bad: u64,
@@ -58,11 +59,17 @@ impl<'l> Rows<'l> {
             columns: ColumnMapping::default(),
             pairs: Vec::new(),
             first_lines: HashMap::new(),
+            refuse_empty: false,
             text_bytes: 0,
             errors: Vec::new(),
             bad: 0,
             checked: 0,
         }
+    }
+
+    /// Makes an empty text an error: where the format has no other way to say that there is none.
+    pub(super) fn refuse_empty_texts(&mut self) {
+        self.refuse_empty = true;
     }
 
     /// Says what the columns are called, for errors to name them.
@@ -84,8 +91,9 @@ impl<'l> Rows<'l> {
         self.count_row()?;
         let mut errors = Vec::new();
         let mut note = |field: &Option<String>, message| errors.push(RowError { line, field: field.clone(), message });
-        let anchor = text(anchor, self.limits).map_err(|message| note(&self.columns.anchor, message)).ok();
-        let positive = text(positive, self.limits).map_err(|message| note(&self.columns.positive, message)).ok();
+        let text = |cell| text(cell, self.limits, self.refuse_empty);
+        let anchor = text(anchor).map_err(|message| note(&self.columns.anchor, message)).ok();
+        let positive = text(positive).map_err(|message| note(&self.columns.positive, message)).ok();
         let id = match id {
             None => Some(format!("{}{}", self.row_id_prefix, self.checked)),
             Some(cell) => id_text(cell)
@@ -164,7 +172,7 @@ pub(super) fn too_many_rows(limits: &ReadLimits) -> DatasetError {
     DatasetError::TooLarge { what: "the file has more rows".into(), limit: limits.max_rows }
 }
 
-fn text(cell: Cell<'_>, limits: &ReadLimits) -> Result<String, String> {
+fn text(cell: Cell<'_>, limits: &ReadLimits, refuse_empty: bool) -> Result<String, String> {
     let text = match cell {
         Cell::Text(text) => text,
         Cell::Missing => return Err("missing; a text is expected".into()),
@@ -173,11 +181,8 @@ fn text(cell: Cell<'_>, limits: &ReadLimits) -> Result<String, String> {
         Cell::Other(kind) => return Err(format!("{kind}; a text is expected")),
         Cell::NotUtf8 => return Err("not valid UTF-8".into()),
     };
-    if text.is_empty() {
-        return Err("empty; a text is expected".into());
-    }
-    if text.trim().is_empty() {
-        return Err("blank; a text is expected".into());
+    if refuse_empty && text.trim().is_empty() {
+        return Err(format!("{}; a text is expected", if text.is_empty() { "empty" } else { "blank" }));
     }
     // A character has at least one byte, so most texts need no counting.
     if text.len() > limits.max_text_chars {
@@ -242,6 +247,7 @@ mod tests {
         for (cell, expected) in cases {
             for first in [true, false] {
                 let mut rows = Rows::new(&limits, "");
+                rows.refuse_empty_texts();
                 rows.set_columns(ColumnMapping {
                     anchor: Some("q".into()),
                     positive: Some("p".into()),

@@ -1,7 +1,7 @@
 //! From received files to a dataset's stored form.
 
 use crate::data::dataset_files::write_stored;
-use crate::data::reader::{ReadOptions, ReadOutcome, count_duplicates, read_pairs};
+use crate::data::reader::{ReadOptions, ReadOutcome, count_duplicates, count_empty, read_pairs};
 use crate::data::split::{separate_ids, split_pairs};
 use crate::domain::{Dataset, DatasetId, SplitSource, utc_now};
 use crate::http::ApiError;
@@ -49,6 +49,7 @@ pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> R
         eval_rows: eval.len() as u64,
         duplicate_rows,
         duplicate_positives,
+        empty_rows: count_empty(train.iter().chain(&eval)),
         sha256: file.sha256.clone(),
         eval_sha256: eval_file.as_ref().map(|file| file.sha256.clone()),
         size_bytes,

@@ -88,10 +88,10 @@ fn json_lines_are_told_by_line() {
 
 #[test]
 fn json_rows_are_told_by_the_line_they_begin_at() {
-    let file = "[\n  {\"anchor\": \"a\", \"positive\": \"p\"}, {\"anchor\": \"\", \"positive\": \"p\"},\n\n  {\n    \
+    let file = "[\n  {\"anchor\": \"a\", \"positive\": \"p\"}, {\"anchor\": null, \"positive\": \"p\"},\n\n  {\n    \
                 \"anchor\": \"a\",\n    \"positive\": 7\n  }, 3,\n  {\"positive\": \"p\"}\n]";
     let expected = [
-        "2 anchor: empty; a text is expected",
+        "2 anchor: null; a text is expected",
         "4 positive: the number 7; a text is expected",
         "7 : a number; an object is expected",
         "8 anchor: missing; a text is expected",

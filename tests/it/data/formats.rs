@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use matryo::data::reader::ReadOptions;
+use matryo::data::reader::{ReadOptions, count_empty};
 use matryo::domain::{ColumnMapping, DatasetFormat, Pair};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -135,6 +135,15 @@ fn ids_may_be_integers_and_rows_without_are_numbered() {
     let options = ReadOptions { row_id_prefix: "eval-".into(), ..ReadOptions::default() };
     let outcome = read(b"query,passage\na,c\n\nb,d", &options).unwrap();
     assert_eq!(outcome.pairs, [pair("eval-1", "a", "c"), pair("eval-2", "b", "d")]);
+}
+
+/// The recipe's own data has such rows, and sentence-transformers trains on them.
+#[test]
+fn empty_texts_are_kept_where_the_format_can_say_null() {
+    let file = "{\"anchor\": \"\", \"positive\": \"p\"}\n{\"anchor\": \"a\", \"positive\": \" \"}\n{\"anchor\": \"a\", \"positive\": \"p\"}";
+    let pairs = read_as(DatasetFormat::Jsonl, file).unwrap().pairs;
+    assert_eq!(pairs, [pair("1", "", "p"), pair("2", "a", " "), pair("3", "a", "p")]);
+    assert_eq!(count_empty(&pairs), 2);
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub(crate) async fn add_ended_job(app: &TestApp, base_model: &str) -> JobId {
         eval_rows: 2,
         duplicate_rows: 0,
         duplicate_positives: 0,
+        empty_rows: 0,
         sha256: "00".repeat(32),
         eval_sha256: None,
         size_bytes: 1,

@@ -20,6 +20,7 @@ pub(crate) fn dataset() -> Dataset {
         eval_rows: 4,
         duplicate_rows: 0,
         duplicate_positives: 1,
+        empty_rows: 0,
         sha256: "ab".repeat(32),
         eval_sha256: None,
         size_bytes: 1234,
