@@ -2,7 +2,7 @@
 //! empties at its own pace. The same folder gives the same bytes.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Take, Write};
 use std::time::UNIX_EPOCH;
 
 use axum::body::Body;
@@ -79,10 +79,10 @@ pub(in crate::http) async fn archive(root: String, files: Vec<ListedFile>, forma
     Ok(Body::from_stream(ReceiverStream::new(receiver)))
 }
 
-/// A file that is open already.
+/// A file that is open already. Reads as many bytes as the file had then, or fails: the archive's headers promise them.
 struct Entry {
     name: String,
-    file: File,
+    file: Take<File>,
     size_bytes: u64,
     /// Seconds since 1970.
     modified: u64,
@@ -93,19 +93,29 @@ impl Entry {
         let file = File::open(&listed.path)?;
         let metadata = file.metadata()?;
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Ok(Self { name: format!("{root}/{}", listed.name), file, size_bytes: metadata.len(), modified })
+        let size_bytes = metadata.len();
+        Ok(Self { name: format!("{root}/{}", listed.name), file: file.take(size_bytes), size_bytes, modified })
+    }
+}
+
+impl Read for Entry {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.file.read(buffer)? {
+            0 if self.file.limit() > 0 && !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
     }
 }
 
 fn write_tar_gz(entries: Vec<Entry>, writer: impl Write) -> io::Result<()> {
     let mut tar = tar::Builder::new(GzEncoder::new(writer, Compression::new(LEVEL)));
-    for entry in entries {
+    for mut entry in entries {
         let mut header = tar::Header::new_gnu();
         header.set_size(entry.size_bytes);
         header.set_mode(0o644);
         header.set_mtime(entry.modified);
-        // A file that grew meanwhile would otherwise shift everything after it.
-        tar.append_data(&mut header, &entry.name, entry.file.take(entry.size_bytes))?;
+        let name = std::mem::take(&mut entry.name);
+        tar.append_data(&mut header, name, entry)?;
     }
     tar.into_inner()?.finish()?.flush()
 }
@@ -120,7 +130,7 @@ fn write_zip(entries: Vec<Entry>, writer: impl Write) -> io::Result<()> {
             .large_file(entry.size_bytes >= u64::from(u32::MAX))
             .unix_permissions(0o644);
         zip.start_file(entry.name.as_str(), options)?;
-        io::copy(&mut entry.file, &mut zip)?;
+        io::copy(&mut entry, &mut zip)?;
     }
     zip.finish()?.into_inner().flush()
 }
@@ -209,20 +219,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_shrinks_on_the_way_breaks_the_archive_off() {
-        let folder = folder();
-        let files = list(folder.path()).expect("it is read");
-        let body = archive("epoch-1".into(), files, ArchiveFormat::TarGz).await.expect("the files open");
-        // The channel is full long before the end of the file, so the rest is still unread.
-        let mut body = body.into_data_stream();
-        let first = futures::StreamExt::next(&mut body).await.expect("a chunk").expect("no error yet");
-        assert!(!first.is_empty());
-        File::options()
-            .write(true)
-            .open(folder.path().join("model.safetensors"))
-            .expect("it opens")
-            .set_len(9)
-            .expect("cut");
-        let rest: Vec<_> = futures::StreamExt::collect(body).await;
-        assert!(rest.last().expect("an end").is_err(), "half an archive looks whole");
+        for format in [ArchiveFormat::TarGz, ArchiveFormat::Zip] {
+            let folder = folder();
+            let files = list(folder.path()).expect("it is read");
+            let body = archive("epoch-1".into(), files, format).await.expect("the files open");
+            // The channel is full long before the end of the file, so the rest is still unread.
+            let mut body = body.into_data_stream();
+            let first = futures::StreamExt::next(&mut body).await.expect("a chunk").expect("no error yet");
+            assert!(!first.is_empty());
+            File::options()
+                .write(true)
+                .open(folder.path().join("model.safetensors"))
+                .expect("it opens")
+                .set_len(9)
+                .expect("cut");
+            let rest: Vec<_> = futures::StreamExt::collect(body).await;
+            assert!(rest.last().expect("an end").is_err(), "half an archive looks whole");
+        }
     }
 }
