@@ -34,7 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the HTTP service with its worker and dashboard.
+    /// Runs the HTTP service with its worker.
     #[command(after_help = serve::EXAMPLE)]
     Serve(serve::ServeCommand),
     /// Shows the whole way on sample data: fine-tunes a small model and serves the result.
