@@ -12,10 +12,12 @@ const BLOCK: usize = 64 << 10;
 pub(crate) struct AdamWStep {
     /// Gradients are multiplied by this first: the clipping.
     pub(crate) gradient_factor: f32,
-    /// Decay of the first moment.
-    pub(crate) beta1: f32,
+    /// 1 - decay of the first moment. Taken in float64, as a difference of float32 numbers near 1 would lose digits.
+    pub(crate) first_share: f32,
     /// Decay of the second moment.
     pub(crate) beta2: f32,
+    /// 1 - decay of the second moment, likewise.
+    pub(crate) second_share: f32,
     /// Guard against division by zero.
     pub(crate) epsilon: f32,
     /// The learning rate over the first moment's bias correction.
@@ -36,8 +38,8 @@ impl AdamWStep {
                 let numbers = weights.iter_mut().zip(gradients).zip(first).zip(second);
                 for (((weight, gradient), m), v) in numbers {
                     let gradient = gradient * self.gradient_factor;
-                    *m += (1.0 - self.beta1) * (gradient - *m);
-                    *v = self.beta2 * *v + (1.0 - self.beta2) * gradient * gradient;
+                    *m += self.first_share * (gradient - *m);
+                    *v = self.beta2 * *v + self.second_share * gradient * gradient;
                     let denominator = v.sqrt() / self.second_correction_sqrt + self.epsilon;
                     *weight = *weight * self.weight_factor - self.step_size * (*m / denominator);
                 }

@@ -64,8 +64,9 @@ impl AdamW {
         let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
         let step = AdamWStep {
             gradient_factor: clip as f32,
-            beta1: beta1 as f32,
+            first_share: (1.0 - beta1) as f32,
             beta2: beta2 as f32,
+            second_share: (1.0 - beta2) as f32,
             epsilon: epsilon as f32,
             step_size: (learning_rate / correction(beta1)) as f32,
             second_correction_sqrt: correction(beta2).sqrt() as f32,
