@@ -118,10 +118,7 @@ fn parquet_rows_are_told_by_number() {
     };
     let file = parquet_file(
         WriterProperties::default(),
-        &[
-            group(vec![Some(b"a".to_vec()), None]),
-            group(vec![Some(b"\xff".to_vec()), Some(b"b".to_vec())]),
-        ],
+        &[group(vec![Some(b"a".to_vec()), None]), group(vec![Some(b"\xff".to_vec()), Some(b"b".to_vec())])],
     );
     assert_eq!(
         row_errors(read_as(DatasetFormat::Parquet, file)),

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use matryo::domain::{
-    Checkpoint, ColumnMapping, Dataset, DatasetFormat, DatasetId, Job, JobId, JobStatus, Model, ModelId, ModelSource,
-    ModelStatus, SplitSource, TrainingArguments, utc_now,
-};
+use matryo::domain::{Checkpoint, Job, JobId, Model, ModelId, ModelSource, ModelStatus, TrainingArguments, utc_now};
 use matryo::model::SentenceEncoder;
 
+use super::rows::{dataset, job, ready_model};
 use super::test_app::TestApp;
 use super::tiny_model::TinyModel;
 
@@ -49,43 +47,10 @@ fn base_model(app: &TestApp, name: &str, status: ModelStatus) -> Model {
 
 /// Adds a job that is over, so that the worker leaves it alone. The base model must be there.
 pub(crate) async fn add_ended_job(app: &TestApp, base_model: &str) -> JobId {
-    let dataset = Dataset {
-        id: DatasetId::generate(),
-        name: "pairs".into(),
-        format: DatasetFormat::Jsonl,
-        mapping: ColumnMapping::default(),
-        ignored_columns: Vec::new(),
-        split: SplitSource::File,
-        train_rows: 8,
-        eval_rows: 2,
-        duplicate_rows: 0,
-        duplicate_positives: 0,
-        empty_rows: 0,
-        sha256: "00".repeat(32),
-        eval_sha256: None,
-        size_bytes: 1,
-        created_at: utc_now(),
-    };
+    let dataset = dataset();
     app.state.store.insert_dataset(&dataset).await.expect("the id is new");
-    let job = Job {
-        id: JobId::generate(),
-        name: None,
-        status: JobStatus::Queued,
-        cancel_requested: false,
-        dataset_id: dataset.id,
-        eval_dataset_id: None,
-        base_model: base_model.into(),
-        training: TrainingArguments::default(),
-        step: 0,
-        total_steps: None,
-        error: None,
-        warnings: Vec::new(),
-        timings: None,
-        peak_memory_bytes: None,
-        created_at: utc_now(),
-        started_at: None,
-        finished_at: None,
-    };
+    let submitted = job(&dataset, &ready_model(base_model));
+    let job = Job { name: None, training: TrainingArguments::default(), ..submitted };
     app.state.store.insert_job(&job).await.expect("dataset and model are there");
     app.state.store.request_cancel(job.id).await.expect("it waits");
     job.id
