@@ -74,8 +74,9 @@ impl Store {
         let mut transaction = self.begin().await?;
         check_inputs(&mut transaction, new).await?;
         let row = sqlx::query(
-            "insert into jobs (id, name, status, dataset_id, eval_dataset_id, base_model, training, created_at, queued_at)
-             values (?, ?, 'queued', ?, ?, ?, ?, ?, ?) returning *",
+            "insert into jobs (id, name, status, dataset_id, eval_dataset_id, base_model, training, created_at,
+                queue_position)
+             values (?, ?, 'queued', ?, ?, ?, ?, ?, (select coalesce(max(queue_position), 0) + 1 from jobs)) returning *",
         )
         .bind(new.id.to_string())
         .bind(&new.name)
@@ -84,7 +85,6 @@ impl Store {
         .bind(&new.base_model)
         .bind(json(&new.training))
         .bind(&new.created_at)
-        .bind(utc_now())
         .fetch_one(&mut *transaction)
         .await?;
         let change = changed(&mut transaction, job(&row)?, None).await?;
@@ -178,9 +178,8 @@ impl Store {
         check_inputs(&mut transaction, &before).await?;
         let row = sqlx::query(
             "update jobs set status = 'queued', error_code = null, error_message = null, finished_at = null,
-                crashes = 0, queued_at = ? where id = ? returning *",
+                crashes = 0, queue_position = (select max(queue_position) + 1 from jobs) where id = ? returning *",
         )
-        .bind(utc_now())
         .bind(id.to_string())
         .fetch_one(&mut *transaction)
         .await?;

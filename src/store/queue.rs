@@ -32,7 +32,7 @@ impl Store {
         // The choice and the change are one statement: no two callers get the same job.
         let row = sqlx::query(
             "update jobs set status = 'running', started_at = coalesce(started_at, ?)
-             where id = (select id from jobs where status = 'queued' order by queued_at, id limit 1) returning *",
+             where id = (select id from jobs where status = 'queued' order by queue_position limit 1) returning *",
         )
         .bind(utc_now())
         .fetch_optional(&mut *transaction)
