@@ -104,7 +104,7 @@ pub(crate) fn attention(
         for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
             let probabilities = room(&mut scratch.probabilities, length * length);
             shape.scores(qkv, sequence, head, probabilities);
-            vectorized(|| {
+            vectorized!({
                 for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
                     let most = max(row);
                     for score in row.iter_mut() {
@@ -147,7 +147,7 @@ pub(crate) fn attention_backward(
         for (head, log_sums) in log_sums.chunks_exact(length).enumerate() {
             let probabilities = room(&mut scratch.probabilities, length * length);
             shape.scores(qkv, sequence, head, probabilities);
-            vectorized(|| {
+            vectorized!({
                 for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
                     for score in row {
                         *score = exp(*score - log_sum);
@@ -174,7 +174,7 @@ pub(crate) fn attention_backward(
             if let Some(dropout) = &dropout {
                 dropout.apply(shape.unit(sequence, head), gradient);
             }
-            vectorized(|| {
+            vectorized!({
                 for (d, p) in gradient.chunks_exact_mut(length).zip(probabilities.chunks_exact(length)) {
                     let along = dot(d, p);
                     for (d, p) in d.iter_mut().zip(p) {

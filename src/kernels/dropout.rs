@@ -44,7 +44,7 @@ impl DropoutStream {
 
     /// Multiplies `values` by the mask of `unit` (a row, say): dropped ones become 0, the others grow by the scale.
     pub(crate) fn apply(&self, unit: u32, values: &mut [f32]) {
-        vectorized(|| {
+        vectorized!({
             let mut factors = [0.0; LANES * DRAWS];
             for (number, values) in values.chunks_mut(LANES * DRAWS).enumerate() {
                 self.factors(unit, (number * LANES) as u32, &mut factors);

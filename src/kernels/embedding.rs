@@ -1,8 +1,5 @@
 //! Sums of embedding rows, normalised, and the way their gradient goes back into the tables.
 
-use rayon::prelude::*;
-
-use super::ROW_BLOCK;
 use super::dropout::DropoutStream;
 use super::layer_norm::Norm;
 use super::vector::{add_scaled, vectorized};
@@ -17,6 +14,7 @@ use super::vector::{add_scaled, vectorized};
     reason = "three tables, two outputs for backward, and nothing that belongs together"
 )]
 pub(crate) fn embed(
+    first_row: usize,
     ids: &[u32],
     positions: &[u32],
     words: &[f32],
@@ -29,23 +27,18 @@ pub(crate) fn embed(
     output: &mut [f32],
 ) {
     let columns = token_type.len();
-    let block = ROW_BLOCK * columns;
-    let blocks = ids.par_chunks(ROW_BLOCK).zip(positions.par_chunks(ROW_BLOCK)).zip(normalized.par_chunks_mut(block));
-    let blocks = blocks.zip(inverse.par_chunks_mut(ROW_BLOCK)).zip(output.par_chunks_mut(block)).enumerate();
-    blocks.for_each(|(number, ((((ids, positions), normalized), inverse), output))| {
-        vectorized(|| {
-            for (row, (id, position)) in ids.iter().zip(positions).enumerate() {
-                let place = row * columns..(row + 1) * columns;
-                let (normalized, output) = (&mut normalized[place.clone()], &mut output[place]);
-                normalized.copy_from_slice(token_type);
-                add_scaled(normalized, 1.0, table_row(words, *id, columns));
-                add_scaled(normalized, 1.0, table_row(position_table, *position, columns));
-                inverse[row] = norm.row(normalized, output);
-                if let Some(dropout) = &dropout {
-                    dropout.apply((number * ROW_BLOCK + row) as u32, output);
-                }
+    vectorized!({
+        for (row, (id, position)) in ids.iter().zip(positions).enumerate() {
+            let place = row * columns..(row + 1) * columns;
+            let (normalized, output) = (&mut normalized[place.clone()], &mut output[place]);
+            normalized.copy_from_slice(token_type);
+            add_scaled(normalized, 1.0, table_row(words, *id, columns));
+            add_scaled(normalized, 1.0, table_row(position_table, *position, columns));
+            inverse[row] = norm.row(normalized, output);
+            if let Some(dropout) = &dropout {
+                dropout.apply((first_row + row) as u32, output);
             }
-        });
+        }
     });
 }
 
@@ -55,15 +48,22 @@ fn table_row(table: &[f32], row: u32, columns: usize) -> &[f32] {
 }
 
 /// Multiplies a gradient by the dropout masks of [`embed`]'s output.
-pub(crate) fn embed_dropout_backward(d_output: &mut [f32], columns: usize, dropout: Option<DropoutStream>) {
+pub(crate) fn embed_dropout_backward(
+    first_row: usize,
+    d_output: &mut [f32],
+    columns: usize,
+    dropout: Option<DropoutStream>,
+) {
     let Some(dropout) = dropout else { return };
-    d_output.par_chunks_mut(columns).enumerate().for_each(|(row, values)| dropout.apply(row as u32, values));
+    for (row, values) in (first_row..).zip(d_output.chunks_exact_mut(columns)) {
+        dropout.apply(row as u32, values);
+    }
 }
 
 /// Adds each row of `d_rows` (`[tokens, columns]`) to the row of `d_table` that `indices` names. On one thread, in the
 /// order of the tokens: rows of the table repeat, and their sums must not depend on threads.
 pub(crate) fn scatter_add(indices: &[u32], d_rows: &[f32], columns: usize, d_table: &mut [f32]) {
-    vectorized(|| {
+    vectorized!({
         for (index, row) in indices.iter().zip(d_rows.chunks_exact(columns)) {
             add_scaled(&mut d_table[*index as usize * columns..][..columns], 1.0, row);
         }
@@ -84,7 +84,19 @@ mod tests {
         let (ids, positions) = ([4, 0, 4, 2], [0, 1, 2, 0]);
         let norm = Norm { weight: &[1.0; 4], bias: &[0.5; 4], epsilon: 0.0 };
         let (mut normalized, mut inverse, mut output) = ([0.0; 16], [0.0; 4], [0.0; 16]);
-        embed(&ids, &positions, &words, &places, &token_type, norm, None, &mut normalized, &mut inverse, &mut output);
+        embed(
+            0,
+            &ids,
+            &positions,
+            &words,
+            &places,
+            &token_type,
+            norm,
+            None,
+            &mut normalized,
+            &mut inverse,
+            &mut output,
+        );
         for row in 0..4 {
             let sum: Vec<f32> = (0..4)
                 .map(|c| words[ids[row] as usize * 4 + c] + places[positions[row] as usize * 4 + c] + token_type[c])

@@ -1,9 +1,6 @@
 //! Layer normalisation over rows (Ba, Kiros and Hinton 2016), fused with what BERT has before it: bias, dropout and the
 //! residual sum.
 
-use rayon::prelude::*;
-
-use super::ROW_BLOCK;
 use super::dropout::DropoutStream;
 use super::vector::{add_scaled, dot, sum, vectorized};
 
@@ -36,18 +33,12 @@ impl Norm<'_> {
     }
 }
 
-/// The gradients of a layer norm's weights.
-#[derive(Debug)]
-pub(crate) struct NormGradients<'a> {
-    /// By the scale, `[columns]`; added to.
-    pub(crate) weight: &'a mut [f32],
-    /// By the shift, `[columns]`; added to.
-    pub(crate) bias: &'a mut [f32],
-}
-
 /// `output = norm(residual + dropout(hidden + bias))`, all `[rows, columns]`. `hidden` is left normalised, and `inverse`
-/// (`[rows]`) holds each row's 1 / standard deviation: what backward needs.
+/// (`[rows]`) holds each row's 1 / standard deviation: what backward needs. `first_row` is the first one's number in the
+/// batch, by which dropout's masks are named.
+#[expect(clippy::too_many_arguments, reason = "four operations in one pass, each with its operands")]
 pub(crate) fn dropout_residual_norm(
+    first_row: usize,
     hidden: &mut [f32],
     bias: &[f32],
     dropout: Option<DropoutStream>,
@@ -57,77 +48,63 @@ pub(crate) fn dropout_residual_norm(
     inverse: &mut [f32],
 ) {
     let columns = bias.len();
-    let block = ROW_BLOCK * columns;
-    let blocks = hidden.par_chunks_mut(block).zip(residual.par_chunks(block));
-    let blocks = blocks.zip(output.par_chunks_mut(block)).zip(inverse.par_chunks_mut(ROW_BLOCK)).enumerate();
-    blocks.for_each(|(number, (((hidden, residual), output), inverse))| {
-        vectorized(|| {
-            let rows = hidden.chunks_exact_mut(columns).zip(residual.chunks_exact(columns));
-            let rows = rows.zip(output.chunks_exact_mut(columns)).zip(inverse).enumerate();
-            for (row, (((hidden, residual), output), inverse)) in rows {
-                add_scaled(hidden, 1.0, bias);
-                if let Some(dropout) = &dropout {
-                    dropout.apply((number * ROW_BLOCK + row) as u32, hidden);
-                }
-                add_scaled(hidden, 1.0, residual);
-                *inverse = norm.row(hidden, output);
+    vectorized!({
+        let rows = hidden.chunks_exact_mut(columns).zip(residual.chunks_exact(columns));
+        let rows = rows.zip(output.chunks_exact_mut(columns)).zip(inverse).zip(first_row..);
+        for ((((hidden, residual), output), inverse), row) in rows {
+            add_scaled(hidden, 1.0, bias);
+            if let Some(dropout) = &dropout {
+                dropout.apply(row as u32, hidden);
             }
-        });
+            add_scaled(hidden, 1.0, residual);
+            *inverse = norm.row(hidden, output);
+        }
     });
 }
 
 /// Backward through a layer norm: turns `d_output`, the gradient by its output, into the one by its input, in place, and
-/// adds to the weights' gradients. `normalized` and `inverse` are what forward left.
+/// adds to `d_weight` and `d_bias` (`[columns]`). `normalized` and `inverse` are what forward left.
 pub(crate) fn norm_backward(
     d_output: &mut [f32],
     normalized: &[f32],
     inverse: &[f32],
     weight: &[f32],
-    gradients: NormGradients<'_>,
+    d_weight: &mut [f32],
+    d_bias: &mut [f32],
 ) {
     let columns = weight.len();
-    let block = ROW_BLOCK * columns;
-    let blocks = d_output.par_chunks_mut(block).zip(normalized.par_chunks(block)).zip(inverse.par_chunks(ROW_BLOCK));
-    let partial: Vec<Vec<f32>> = blocks
-        .map(|((d_output, normalized), inverse)| {
-            let mut partial = vec![0.0; 2 * columns];
-            let (d_weight, d_bias) = partial.split_at_mut(columns);
-            vectorized(|| {
-                let rows = d_output.chunks_exact_mut(columns).zip(normalized.chunks_exact(columns)).zip(inverse);
-                for ((d, x), inverse) in rows {
-                    add_scaled(d_bias, 1.0, d);
-                    for (((d_weight, d), x), weight) in d_weight.iter_mut().zip(d.iter_mut()).zip(x).zip(weight) {
-                        *d_weight += *d * x;
-                        *d *= weight;
-                    }
-                    let mean = sum(d) / columns as f32;
-                    let along = dot(d, x) / columns as f32;
-                    for (d, x) in d.iter_mut().zip(x) {
-                        *d = inverse * (*d - mean - x * along);
-                    }
-                }
-            });
-            partial
-        })
-        .collect();
-    for partial in &partial {
-        add_scaled(gradients.weight, 1.0, &partial[..columns]);
-        add_scaled(gradients.bias, 1.0, &partial[columns..]);
-    }
+    vectorized!({
+        let rows = d_output.chunks_exact_mut(columns).zip(normalized.chunks_exact(columns)).zip(inverse);
+        for ((d, x), inverse) in rows {
+            add_scaled(d_bias, 1.0, d);
+            for (((d_weight, d), x), weight) in d_weight.iter_mut().zip(d.iter_mut()).zip(x).zip(weight) {
+                *d_weight += *d * x;
+                *d *= weight;
+            }
+            let mean = sum(d) / columns as f32;
+            let along = dot(d, x) / columns as f32;
+            for (d, x) in d.iter_mut().zip(x) {
+                *d = inverse * (*d - mean - x * along);
+            }
+        }
+    });
 }
 
 /// Writes to `d_hidden` the gradient by `hidden` of [`dropout_residual_norm`], given the one by the residual sum; both
 /// `[rows, columns]`.
-pub(crate) fn dropout_backward(d_sum: &[f32], dropout: Option<DropoutStream>, columns: usize, d_hidden: &mut [f32]) {
-    let block = ROW_BLOCK * columns;
-    d_hidden.par_chunks_mut(block).zip(d_sum.par_chunks(block)).enumerate().for_each(|(number, (d_hidden, d_sum))| {
-        d_hidden.copy_from_slice(d_sum);
-        if let Some(dropout) = &dropout {
-            for (row, d_hidden) in d_hidden.chunks_exact_mut(columns).enumerate() {
-                dropout.apply((number * ROW_BLOCK + row) as u32, d_hidden);
-            }
+pub(crate) fn dropout_backward(
+    first_row: usize,
+    d_sum: &[f32],
+    dropout: Option<DropoutStream>,
+    columns: usize,
+    d_hidden: &mut [f32],
+) {
+    d_hidden.copy_from_slice(d_sum);
+    if let Some(dropout) = &dropout {
+        for (row, d_hidden) in (first_row..).zip(d_hidden.chunks_exact_mut(columns)) {
+            dropout.apply(row as u32, d_hidden);
         }
-    });
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +139,7 @@ mod tests {
             let dropout = DropoutStream::new(1, 2, 3, 0.25);
             let norm = Norm { weight: &weight, bias: &shift, epsilon: EPSILON as f32 };
             let (mut normalized, mut output, mut inverse) = (hidden.clone(), vec![0.0; count], vec![0.0; rows]);
-            dropout_residual_norm(&mut normalized, &bias, dropout, &residual, norm, &mut output, &mut inverse);
+            dropout_residual_norm(0, &mut normalized, &bias, dropout, &residual, norm, &mut output, &mut inverse);
 
             let mut mask = vec![1.0; count];
             for (row, mask) in mask.chunks_exact_mut(COLUMNS).enumerate() {
@@ -178,8 +155,7 @@ mod tests {
             }
 
             let (mut d_sum, mut d_weight, mut d_shift) = (d_output.clone(), vec![1.0; COLUMNS], vec![1.0; COLUMNS]);
-            let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_shift };
-            norm_backward(&mut d_sum, &normalized, &inverse, &weight, gradients);
+            norm_backward(&mut d_sum, &normalized, &inverse, &weight, &mut d_weight, &mut d_shift);
             let loss = |sum: &[f64], weight: &[f64], shift: &[f64]| -> f64 {
                 let outputs = sum.chunks(COLUMNS).flat_map(|row| forward64(row, weight, shift));
                 outputs.zip(&d64).map(|(y, d)| y * d).sum()
@@ -201,7 +177,7 @@ mod tests {
             }
 
             let mut d_hidden = vec![0.0; count];
-            dropout_backward(&d_sum, dropout, COLUMNS, &mut d_hidden);
+            dropout_backward(0, &d_sum, dropout, COLUMNS, &mut d_hidden);
             assert!((0..count).all(|i| d_hidden[i] == d_sum[i] * mask[i]));
         }
     }

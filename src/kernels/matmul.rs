@@ -1,10 +1,9 @@
-//! Matrix products, through the gemm crate, on all of the current rayon pool's threads.
+//! Matrix products in float32, through the gemm crate.
 #![allow(unsafe_code)]
 
 use gemm::Parallelism;
-use rayon::prelude::*;
 
-use super::ROW_BLOCK;
+use super::vector::{add_scaled, vectorized};
 
 /// Multiplications below which a product is not worth dividing among threads.
 const SERIAL: usize = 1 << 18;
@@ -44,6 +43,21 @@ impl Layout {
             column_stride: self.row_stride,
             ..self
         }
+    }
+
+    /// Where element (`row`, `column`) lies.
+    pub(crate) fn at(&self, row: usize, column: usize) -> usize {
+        self.offset + row * self.row_stride + column * self.column_stride
+    }
+
+    /// `count` rows from `first` on.
+    pub(crate) fn rows_from(self, first: usize, count: usize) -> Self {
+        Self { rows: count, offset: self.at(first, 0), ..self }
+    }
+
+    /// `count` columns from `first` on.
+    pub(crate) fn columns_from(self, first: usize, count: usize) -> Self {
+        Self { columns: count, offset: self.at(0, first), ..self }
     }
 
     fn check(&self, length: usize) {
@@ -110,71 +124,22 @@ pub(crate) fn product(
     }
 }
 
-/// `output = input weightᵀ` for a linear layer's `weight` (`[outputs, inputs]`); `output` is as given by `layout`, so that
-/// several layers may write beside each other.
-pub(crate) fn linear(input: &[f32], weight: &[f32], output: &mut [f32], layout: Layout) {
-    let inputs = weight.len() / layout.columns;
-    let right = Layout::dense(layout.columns, inputs).transposed();
-    product(
-        (input, Layout::dense(layout.rows, inputs)),
-        (weight, right),
-        (output, layout),
-        1.0,
-        Accumulate::Replace,
-        false,
-    );
-}
-
-/// `d_input (+)= d_output weight`.
-pub(crate) fn linear_backward_input(
-    d_output: &[f32],
-    layout: Layout,
-    weight: &[f32],
-    d_input: &mut [f32],
-    into: Accumulate,
-) {
-    let inputs = weight.len() / layout.columns;
-    let right = Layout::dense(layout.columns, inputs);
-    product((d_output, layout), (weight, right), (d_input, Layout::dense(layout.rows, inputs)), 1.0, into, false);
-}
-
-/// `d_weight += d_outputᵀ input`.
-pub(crate) fn linear_backward_weight(d_output: &[f32], layout: Layout, input: &[f32], d_weight: &mut [f32]) {
-    let inputs = d_weight.len() / layout.columns;
-    let result = (d_weight, Layout::dense(layout.columns, inputs));
-    let right = (input, Layout::dense(layout.rows, inputs));
-    product((d_output, layout.transposed()), right, result, 1.0, Accumulate::Add, false);
-}
-
 /// Adds `bias` (`[columns]`) to each row of `values` (`[rows, columns]`).
 pub(crate) fn add_to_rows(values: &mut [f32], bias: &[f32]) {
-    values.par_chunks_mut(ROW_BLOCK * bias.len()).for_each(|rows| {
-        super::vector::vectorized(|| {
-            for row in rows.chunks_exact_mut(bias.len()) {
-                super::vector::add_scaled(row, 1.0, bias);
-            }
-        });
+    vectorized!({
+        for row in values.chunks_exact_mut(bias.len()) {
+            add_scaled(row, 1.0, bias);
+        }
     });
 }
 
 /// Adds to `sums` (`[columns]`) the sum over the rows of `values` (`[rows, columns]`): a bias's gradient.
 pub(crate) fn add_column_sums(values: &[f32], sums: &mut [f32]) {
-    let columns = sums.len();
-    let partial: Vec<Vec<f32>> = values
-        .par_chunks(ROW_BLOCK * columns)
-        .map(|rows| {
-            let mut partial = vec![0.0; columns];
-            super::vector::vectorized(|| {
-                for row in rows.chunks_exact(columns) {
-                    super::vector::add_scaled(&mut partial, 1.0, row);
-                }
-            });
-            partial
-        })
-        .collect();
-    for partial in &partial {
-        super::vector::add_scaled(sums, 1.0, partial);
-    }
+    vectorized!({
+        for row in values.chunks_exact(sums.len()) {
+            add_scaled(sums, 1.0, row);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -185,40 +150,26 @@ mod tests {
         (0..count).map(|index| ((index * step) % 13) as f32 - 6.0).collect()
     }
 
-    fn expected(left: &[f32], l: Layout, right: &[f32], r: Layout, row: usize, column: usize) -> f32 {
-        let at = |layout: Layout, i: usize, j: usize| layout.offset + i * layout.row_stride + j * layout.column_stride;
-        (0..l.columns).map(|k| left[at(l, row, k)] * right[at(r, k, column)]).sum()
-    }
-
+    /// Factors within wider matrices, as they are and turned, replacing and adding.
     #[test]
-    fn linear_layers_go_forward_and_back_by_definition() {
-        for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 7), (70, 64, 96), (129, 33, 65), (1, 384, 384)] {
-            let (input, weight) = (numbers(rows * inputs, 5), numbers(outputs * inputs, 7));
-            // The layer's output lies in the middle of wider rows.
-            let (stride, first) = (outputs + 3, 2);
-            let layout = Layout::columns_of(0, rows, stride, first, outputs);
-            let mut output = vec![9.0; rows * stride];
-            linear(&input, &weight, &mut output, layout);
-            let (x, w) = (Layout::dense(rows, inputs), Layout::dense(outputs, inputs));
-            for row in 0..rows {
-                assert_eq!(output[row * stride], 9.0);
-                for column in 0..outputs {
-                    let value = output[row * stride + first + column];
-                    // Small integers: sums are exact in any order.
-                    assert_eq!(value, expected(&input, x, &weight, w.transposed(), row, column));
+    fn products_are_right_by_definition() {
+        for (rows, inner, columns) in [(1, 1, 1), (3, 5, 7), (70, 64, 96), (129, 33, 65), (1, 384, 384)] {
+            let (left, right) = (numbers(rows * (inner + 2), 5), numbers(columns * (inner + 3), 7));
+            let l = Layout::columns_of(0, rows, inner + 2, 1, inner);
+            let r = Layout::columns_of(0, columns, inner + 3, 2, inner).transposed();
+            let c = Layout::columns_of(0, rows, columns + 4, 3, columns);
+            for into in [Accumulate::Replace, Accumulate::Add] {
+                let mut result = vec![9.0; rows * (columns + 4)];
+                product((&left, l), (&right, r), (&mut result, c), 2.0, into, false);
+                for row in 0..rows {
+                    assert_eq!(result[row * (columns + 4)], 9.0, "beside the result nothing is written");
+                    for column in 0..columns {
+                        // Small integers: sums are exact in any order.
+                        let sum: f32 = (0..inner).map(|k| left[l.at(row, k)] * right[r.at(k, column)]).sum();
+                        let before = if into == Accumulate::Add { 9.0 } else { 0.0 };
+                        assert_eq!(result[c.at(row, column)], before + 2.0 * sum);
+                    }
                 }
-            }
-            let d_output = numbers(rows * stride, 3);
-            let (mut d_input, mut d_weight) = (vec![1.0; rows * inputs], vec![1.0; outputs * inputs]);
-            linear_backward_input(&d_output, layout, &weight, &mut d_input, Accumulate::Add);
-            linear_backward_weight(&d_output, layout, &input, &mut d_weight);
-            for (index, value) in d_input.iter().enumerate() {
-                let sum = expected(&d_output, layout, &weight, w, index / inputs, index % inputs);
-                assert_eq!(*value, 1.0 + sum);
-            }
-            for (index, value) in d_weight.iter().enumerate() {
-                let sum = expected(&d_output, layout.transposed(), &input, x, index / inputs, index % inputs);
-                assert_eq!(*value, 1.0 + sum);
             }
         }
     }
@@ -237,6 +188,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "lies within")]
     fn a_matrix_beyond_its_slice_is_refused() {
-        linear(&[0.0; 4], &[0.0; 4], &mut [0.0; 3], Layout::dense(2, 2));
+        let whole = Layout::dense(2, 2);
+        product((&[0.0; 4], whole), (&[0.0; 4], whole), (&mut [0.0; 3], whole), 1.0, Accumulate::Replace, true);
     }
 }

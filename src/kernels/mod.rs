@@ -1,22 +1,54 @@
-//! The numeric kernels, and the only place where `unsafe` is allowed (the calls into the `gemm` crate).
+//! The numeric kernels, and the only place where `unsafe` is allowed (calls into the `gemm` crate, and
+//! instructions that only some CPUs have).
 //!
 //! Every kernel works on flat row-major `f32` slices and knows nothing of models. Elementwise loops are written plainly
 //! and compiled several times, for the widest vectors that the CPU turns out to have ([`vector::vectorized`]). Work is
 //! divided into blocks whose size does not depend on the number of threads, and partial sums are added in the order of
 //! the blocks, so that results are the same for any number of threads.
 
+use std::cell::RefCell;
+
 pub mod attention;
+pub mod bf16;
 pub mod dropout;
 pub mod embedding;
 pub mod gelu;
 pub mod layer_norm;
+pub mod linear;
 pub mod matmul;
 pub mod optimizer;
 pub mod similarity;
 pub mod vector;
 
-/// Rows that one task of a row-wise kernel takes.
-pub(crate) const ROW_BLOCK: usize = 32;
+/// Rows that one task takes of a batch with so many: few enough that a block's numbers stay in a core's second-level
+/// cache, enough that weights are read seldom, and tasks for several cores also where there are few rows. It depends on
+/// the batch alone, since sums over blocks are part of the result.
+pub(crate) fn row_block(rows: usize) -> usize {
+    const MOST: usize = 96;
+    const TASKS: usize = 8;
+    const WHOLE_TILES: usize = 6;
+    rows.div_ceil(TASKS).next_multiple_of(WHOLE_TILES).clamp(WHOLE_TILES, MOST)
+}
+
+/// Room for `N` intermediate results of a task, kept by each thread; their contents are whatever was left there.
+pub(crate) fn with_scratch<const N: usize, R>(work: impl FnOnce(&mut [Vec<f32>; N]) -> R) -> R {
+    thread_local!(static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
+    // Taken rather than borrowed: the work may be divided, and this thread then lent to a task that comes here too.
+    let mut kept = SCRATCH.take();
+    let mut buffers = std::array::from_fn(|_| kept.pop().unwrap_or_default());
+    let result = work(&mut buffers);
+    // Put back in the order in which they will be taken again, so that each grows to one use's size.
+    kept.extend(buffers.into_iter().rev());
+    SCRATCH.set(kept);
+    result
+}
+
+/// Adds partial sums to a total, in the order of the blocks that they come from.
+pub(crate) fn add_in_order<'p>(partial: impl Iterator<Item = &'p [f32]>, total: &mut [f32]) {
+    for partial in partial {
+        vector::add_scaled(total, 1.0, partial);
+    }
+}
 
 /// The first `length` numbers of a buffer that grows where it must and never shrinks.
 pub(crate) fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {

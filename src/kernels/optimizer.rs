@@ -34,7 +34,7 @@ impl AdamWStep {
         let blocks = weights.par_chunks_mut(BLOCK).zip(gradients.par_chunks(BLOCK));
         let blocks = blocks.zip(first.par_chunks_mut(BLOCK)).zip(second.par_chunks_mut(BLOCK));
         blocks.for_each(|(((weights, gradients), first), second)| {
-            vectorized(|| {
+            vectorized!({
                 let numbers = weights.iter_mut().zip(gradients).zip(first).zip(second);
                 for (((weight, gradient), m), v) in numbers {
                     let gradient = gradient * self.gradient_factor;
@@ -53,7 +53,7 @@ pub(crate) fn norm(values: &[f32]) -> f64 {
     let squares: Vec<f64> = values
         .par_chunks(BLOCK)
         .map(|block| {
-            vectorized(|| {
+            vectorized!({
                 let mut lanes = [0.0_f64; 8];
                 let (chunks, rest) = block.as_chunks::<8>();
                 for chunk in chunks {

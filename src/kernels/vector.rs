@@ -1,8 +1,20 @@
 //! Loops over slices that compile to vector instructions, and the functions that they need.
 
-/// Runs `loops` compiled for the widest vectors that this CPU has. Only what is inlined into the closure profits.
+/// Runs loops compiled for the widest vectors that this CPU has. Only what is inlined profits: the body itself always is,
+/// which a closure handed to a function is not where it grows long, and then nothing but speed tells.
+macro_rules! vectorized {
+    ($body:expr) => {
+        $crate::kernels::vector::dispatch(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(crate) use vectorized;
+
+/// Calls the closure from code compiled for the widest vectors that this CPU has; used by [`vectorized`].
 #[inline(always)]
-pub(crate) fn vectorized<R>(loops: impl FnOnce() -> R) -> R {
+pub(crate) fn dispatch<R>(loops: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(loops)
 }
 
@@ -106,9 +118,9 @@ mod tests {
             let left: Vec<f32> = (0..length).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
             let right: Vec<f32> = (0..length).map(|i| ((i * 5) % 13) as f32 - 6.0).collect();
             // Small integers: sums are exact in any order.
-            assert_eq!(vectorized(|| sum(&left)), left.iter().sum::<f32>());
-            assert_eq!(vectorized(|| dot(&left, &right)), left.iter().zip(&right).map(|(a, b)| a * b).sum::<f32>());
-            assert_eq!(vectorized(|| max(&left)), left.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            assert_eq!(vectorized!(sum(&left)), left.iter().sum::<f32>());
+            assert_eq!(vectorized!(dot(&left, &right)), left.iter().zip(&right).map(|(a, b)| a * b).sum::<f32>());
+            assert_eq!(vectorized!(max(&left)), left.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         }
     }
 

@@ -1,11 +1,12 @@
 //! BERT (Devlin et al. 2018) as a composition of blocks: packed tokens in, token embeddings out, and back.
 
 use crate::data::packing::PackedBatch;
+use crate::kernels::linear::{Arithmetic, PackedLinear};
 use crate::kernels::room;
 
 use super::blocks::{
-    AttentionScratch, Dropout, FeedForward, FeedForwardScratch, SavedAttention, SavedEmbedding, SavedFeedForward,
-    SelfAttention, TokenEmbedding,
+    AttentionScratch, Dropout, FeedForward, FeedForwardScratch, Keep, LinearWeights, SavedAttention, SavedEmbedding,
+    SavedFeedForward, SelfAttention, TokenEmbedding, Weights,
 };
 use super::{DropoutKey, EncoderConfig, ModelError, Parameters};
 
@@ -30,19 +31,13 @@ pub(super) struct BertWorkspace {
     feed_forward: FeedForwardScratch,
 }
 
-/// Whether a forward keeps what backward needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    /// All of it.
-    ForBackward,
-    /// Nothing: each layer uses the room of the one before.
-    Nothing,
-}
-
 impl Bert {
     pub(super) fn find(parameters: &Parameters, config: &EncoderConfig) -> Result<Self, ModelError> {
         let layers = (0..config.num_hidden_layers).map(|layer| {
-            Ok((SelfAttention::find(parameters, config, layer)?, FeedForward::find(parameters, config, layer)?))
+            let number = layer * Self::LINEARS;
+            let attention = SelfAttention::find(parameters, config, layer, number)?;
+            let feed_forward = FeedForward::find(parameters, config, layer, number + attention.linears().len())?;
+            Ok((attention, feed_forward))
         });
         Ok(Self {
             embedding: TokenEmbedding::find(parameters, config)?,
@@ -53,6 +48,25 @@ impl Bert {
         })
     }
 
+    /// Linear layers of one layer, those that are computed as one counted once.
+    const LINEARS: usize = 4;
+
+    fn linears(&self) -> impl Iterator<Item = &LinearWeights> {
+        self.layers
+            .iter()
+            .flat_map(|(attention, feed_forward)| attention.linears().into_iter().chain(feed_forward.linears()))
+    }
+
+    /// Lays the weights of all linear layers out for products.
+    pub(super) fn pack(&self, flat: &[f32], arithmetic: Arithmetic, for_backward: bool) -> Vec<PackedLinear> {
+        self.linears().map(|linear| linear.pack(flat, arithmetic, for_backward)).collect()
+    }
+
+    /// Lays changed weights out, in the same way.
+    pub(super) fn repack(&self, flat: &[f32], packed: &mut [PackedLinear]) {
+        self.linears().for_each(|linear| linear.repack(flat, packed));
+    }
+
     fn dropout(&self, key: Option<DropoutKey>) -> Dropout {
         Dropout::new(key, self.hidden_rate, self.attention_rate)
     }
@@ -60,7 +74,7 @@ impl Bert {
     /// Token embeddings, `[tokens, hidden]`.
     pub(super) fn forward<'w>(
         &self,
-        flat: &[f32],
+        weights: Weights<'_>,
         batch: &PackedBatch,
         dropout: Option<DropoutKey>,
         keep: Keep,
@@ -78,14 +92,14 @@ impl Bert {
             workspace.hidden.resize_with(place(self.layers.len()) + 1, Vec::new);
         }
         let first = room(&mut workspace.hidden[0], length);
-        self.embedding.forward(flat, batch, &dropout, &mut workspace.embedding, first);
+        self.embedding.forward(weights.flat, batch, &dropout, &mut workspace.embedding, first);
         for (number, (attention, feed_forward)) in self.layers.iter().enumerate() {
             let (saved_attention, saved_feed_forward) = &mut workspace.layers[place(number)];
             let input = &workspace.hidden[place(number)][..length];
-            attention.forward(flat, &batch.cu_seqlens, &dropout, input, &mut workspace.attention, saved_attention);
+            attention.forward(weights, &batch.cu_seqlens, &dropout, input, saved_attention);
             let output = room(&mut workspace.hidden[place(number + 1)], length);
             let input = saved_attention.output(length);
-            feed_forward.forward(flat, &dropout, input, &mut workspace.feed_forward, saved_feed_forward, output);
+            feed_forward.forward(weights, &dropout, keep, input, saved_feed_forward, output);
         }
         &workspace.hidden[place(self.layers.len())][..length]
     }
@@ -98,7 +112,7 @@ impl Bert {
     /// Adds to `gradients` what the gradient by the token embeddings comes to; `d_hidden` is overwritten.
     pub(super) fn backward(
         &self,
-        flat: &[f32],
+        weights: Weights<'_>,
         batch: &PackedBatch,
         dropout: Option<DropoutKey>,
         workspace: &mut BertWorkspace,
@@ -111,11 +125,11 @@ impl Bert {
             let (saved_attention, saved_feed_forward) = &workspace.layers[number];
             let input = saved_attention.output(length);
             let scratch = &mut workspace.feed_forward;
-            feed_forward.backward(flat, &dropout, input, saved_feed_forward, scratch, d_hidden, gradients);
+            feed_forward.backward(weights, &dropout, input, saved_feed_forward, scratch, d_hidden, gradients);
             let (input, scratch) = (&workspace.hidden[number][..length], &mut workspace.attention);
             let cu_seqlens = &batch.cu_seqlens;
-            attention.backward(flat, cu_seqlens, &dropout, input, saved_attention, scratch, d_hidden, gradients);
+            attention.backward(weights, cu_seqlens, &dropout, input, saved_attention, scratch, d_hidden, gradients);
         }
-        self.embedding.backward(flat, batch, &dropout, &workspace.embedding, d_hidden, gradients);
+        self.embedding.backward(weights.flat, batch, &dropout, &workspace.embedding, d_hidden, gradients);
     }
 }

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use crate::data::packing::PackedBatch;
 use crate::data::tokenization::TextTokenizer;
-use crate::domain::ModelSummary;
+use crate::domain::{ModelSummary, Precision};
+use crate::kernels::linear::{Arithmetic, PackedLinear};
 use crate::kernels::room;
 
-use super::bert::{Bert, BertWorkspace, Keep};
-use super::blocks::{normalize, normalize_backward, pool, pool_backward};
+use super::bert::{Bert, BertWorkspace};
+use super::blocks::{Keep, Weights, normalize, normalize_backward, pool, pool_backward};
 use super::folder::ModelFolder;
+use super::precision::arithmetic;
 use super::{ModelError, Parameters};
 
 /// Tokens of a pack that is only embedded: enough rows to keep the products busy, few enough to stay in the caches.
@@ -38,12 +40,24 @@ pub struct Workspace {
     d_hidden: Vec<f32>,
 }
 
+/// What an encoder is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To embed.
+    Inference,
+    /// To embed and to be trained.
+    Training,
+}
+
 /// A text encoder with its tokenizer.
 #[derive(Debug)]
 pub struct SentenceEncoder {
     folder: ModelFolder,
     parameters: Parameters,
     bert: Bert,
+    arithmetic: Arithmetic,
+    /// Always those of `parameters`.
+    packed: Vec<PackedLinear>,
 }
 
 impl SentenceEncoder {
@@ -52,10 +66,20 @@ impl SentenceEncoder {
     /// # Errors
     /// Where a file is missing, malformed, or asks for something that is not supported.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
+        Self::load_in(path, Precision::Float32, Purpose::Training)
+    }
+
+    /// As [`SentenceEncoder::load`], to compute in a precision. In bfloat16, an encoder for inference alone holds less.
+    ///
+    /// # Errors
+    /// As [`SentenceEncoder::load`].
+    pub fn load_in(path: &Path, precision: Precision, purpose: Purpose) -> Result<Self, ModelError> {
         let folder = ModelFolder::read(path)?;
         let parameters = folder.read_weights(path)?;
         let bert = Bert::find(&parameters, &folder.config)?;
-        Ok(Self { folder, parameters, bert })
+        let arithmetic = arithmetic(precision);
+        let packed = bert.pack(&parameters.flat, arithmetic, purpose == Purpose::Training);
+        Ok(Self { folder, parameters, bert, arithmetic, packed })
     }
 
     /// Reads only what tells whether a folder could be loaded: configuration, tokenizer, tensor names and shapes.
@@ -98,9 +122,21 @@ impl SentenceEncoder {
         &self.parameters
     }
 
-    /// The weights, to be stepped.
-    pub fn parameters_mut(&mut self) -> &mut Parameters {
-        &mut self.parameters
+    /// Changes the weights.
+    pub fn update<R>(&mut self, change: impl FnOnce(&mut Parameters) -> R) -> R {
+        let result = change(&mut self.parameters);
+        self.bert.repack(&self.parameters.flat, &mut self.packed);
+        result
+    }
+
+    /// Bytes of the weights, in all the forms in which they are held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.parameters.flat) + self.packed.iter().map(PackedLinear::bytes).sum::<usize>()
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        Weights { flat: &self.parameters.flat, packed: &self.packed, arithmetic: self.arithmetic }
     }
 
     /// Prompts of config_sentence_transformers.json by name, such as `query`.
@@ -115,7 +151,7 @@ impl SentenceEncoder {
 
     /// Pooled embeddings, `[sequences, dimension]`, in `workspace.pooled`.
     fn pooled(&self, batch: &PackedBatch, dropout: Option<DropoutKey>, keep: Keep, workspace: &mut Workspace) {
-        let hidden = self.bert.forward(&self.parameters.flat, batch, dropout, keep, &mut workspace.bert);
+        let hidden = self.bert.forward(self.weights(), batch, dropout, keep, &mut workspace.bert);
         let pooled = room(&mut workspace.pooled, batch.sequences() * self.dimension());
         pool(self.folder.summary.pooling, hidden, &batch.cu_seqlens, self.dimension(), pooled);
     }
@@ -161,8 +197,7 @@ impl SentenceEncoder {
         let d_hidden = room(&mut workspace.d_hidden, batch.tokens() * dimension);
         let hidden = self.bert.kept_output(batch, &workspace.bert);
         pool_backward(self.folder.summary.pooling, hidden, &batch.cu_seqlens, dimension, d_pooled, d_hidden);
-        let flat = &self.parameters.flat;
-        self.bert.backward(flat, batch, workspace.dropout, &mut workspace.bert, d_hidden, gradients);
+        self.bert.backward(self.weights(), batch, workspace.dropout, &mut workspace.bert, d_hidden, gradients);
     }
 
     /// Embeds any number of sequences, sorted by length and packed by a token budget; `[sequences, dimension]` in

@@ -7,9 +7,11 @@ mod encoder;
 mod error;
 mod folder;
 mod parameters;
+mod precision;
 
 pub use config::EncoderConfig;
-pub use encoder::{DropoutKey, SentenceEncoder, Workspace};
+pub use encoder::{DropoutKey, Purpose, SentenceEncoder, Workspace};
 pub use error::ModelError;
 pub use folder::load_tokenizer;
 pub use parameters::{ParameterSpec, Parameters};
+pub use precision::{describe_precision, resolve_precision};

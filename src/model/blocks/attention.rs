@@ -1,18 +1,21 @@
 //! Self-attention with its output layer, residual sum and norm.
 
+use rayon::prelude::*;
+
 use crate::kernels::attention::{Shape, attention, attention_backward};
 use crate::kernels::layer_norm::{dropout_backward, dropout_residual_norm, norm_backward};
-use crate::kernels::matmul::{Accumulate, Layout, add_column_sums, add_to_rows};
-use crate::kernels::room;
+use crate::kernels::matmul::{Accumulate, add_column_sums, add_to_rows};
+use crate::kernels::{room, row_block};
 use crate::model::{EncoderConfig, ModelError, Parameters};
 
-use super::{Dropout, DropoutSite, LinearWeights, NormWeights};
+use super::partial_sums::{PartialSums, add_to};
+use super::{Dropout, DropoutSite, LinearWeights, NormWeights, Weights};
 
 /// The block's weights.
 #[derive(Debug, Clone)]
 pub(in crate::model) struct SelfAttention {
-    /// Query, key, value: written side by side into rows of `3 * hidden`.
-    projections: [LinearWeights; 3],
+    /// Query, key and value, side by side in rows of `3 * hidden`.
+    projections: LinearWeights,
     output: LinearWeights,
     norm: NormWeights,
     layer: usize,
@@ -40,27 +43,36 @@ impl SavedAttention {
 /// Room for gradients, shared by all layers.
 #[derive(Debug, Default)]
 pub(in crate::model) struct AttentionScratch {
-    qkv_bias: Vec<f32>,
     d_hidden: Vec<f32>,
     d_context: Vec<f32>,
     d_qkv: Vec<f32>,
 }
 
 impl SelfAttention {
+    /// `number` is that of the first of its two linear layers.
     pub(in crate::model) fn find(
         parameters: &Parameters,
         config: &EncoderConfig,
         layer: usize,
+        number: usize,
     ) -> Result<Self, ModelError> {
-        let linear = |name: &str| LinearWeights::find(parameters, &format!("encoder.layer.{layer}.attention.{name}"));
+        let linear = |number: usize, names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| format!("encoder.layer.{layer}.attention.{name}")).collect();
+            LinearWeights::find(parameters, number, &names)
+        };
         let norm = format!("encoder.layer.{layer}.attention.output.LayerNorm");
         Ok(Self {
-            projections: [linear("self.query")?, linear("self.key")?, linear("self.value")?],
-            output: linear("output.dense")?,
+            projections: linear(number, &["self.query", "self.key", "self.value"])?,
+            output: linear(number + 1, &["output.dense"])?,
             norm: NormWeights::find(parameters, &norm, config.layer_norm_eps)?,
             layer,
             heads: config.num_attention_heads,
         })
+    }
+
+    /// Its linear layers, in the order of their numbers.
+    pub(in crate::model) fn linears(&self) -> [&LinearWeights; 2] {
+        [&self.projections, &self.output]
     }
 
     fn hidden(&self) -> usize {
@@ -74,45 +86,46 @@ impl SelfAttention {
     /// Reads `input` (`[tokens, hidden]`) and leaves the output in `saved`.
     pub(in crate::model) fn forward(
         &self,
-        flat: &[f32],
+        weights: Weights<'_>,
         cu_seqlens: &[usize],
         dropout: &Dropout,
         input: &[f32],
-        scratch: &mut AttentionScratch,
         saved: &mut SavedAttention,
     ) {
         let hidden = self.hidden();
         let tokens = input.len() / hidden;
+        let block = row_block(tokens);
+        let bias = self.projections.bias(weights.flat);
         let qkv = room(&mut saved.qkv, 3 * input.len());
-        let biases = room(&mut scratch.qkv_bias, 3 * hidden);
-        for (part, (projection, bias)) in self.projections.iter().zip(biases.chunks_exact_mut(hidden)).enumerate() {
-            let layout = Layout::columns_of(0, tokens, 3 * hidden, part * hidden, hidden);
-            projection.forward(flat, input, qkv, layout);
-            bias.copy_from_slice(projection.bias(flat));
-        }
-        add_to_rows(qkv, biases);
+        let blocks = qkv.par_chunks_mut(block * 3 * hidden).zip(input.par_chunks(block * hidden));
+        blocks.for_each(|(qkv, input)| {
+            self.projections.forward(weights, input, qkv);
+            add_to_rows(qkv, &bias);
+        });
         let context = room(&mut saved.context, input.len());
         let log_sums = room(&mut saved.log_sums, tokens * self.heads);
         let probabilities = dropout.stream(DropoutSite::Probabilities(self.layer));
         attention(self.shape(cu_seqlens), qkv, probabilities, context, log_sums);
-        let normalized = room(&mut saved.normalized, input.len());
-        self.output.forward(flat, context, normalized, Layout::dense(tokens, hidden));
-        dropout_residual_norm(
-            normalized,
-            self.output.bias(flat),
-            dropout.stream(DropoutSite::AttentionOutput(self.layer)),
-            input,
-            self.norm.norm(flat),
-            room(&mut saved.output, input.len()),
-            room(&mut saved.inverse, tokens),
-        );
+
+        let bias = self.output.bias(weights.flat);
+        let stream = dropout.stream(DropoutSite::AttentionOutput(self.layer));
+        let normalized = room(&mut saved.normalized, input.len()).par_chunks_mut(block * hidden);
+        let inverse = room(&mut saved.inverse, tokens).par_chunks_mut(block);
+        let output = room(&mut saved.output, input.len()).par_chunks_mut(block * hidden);
+        let blocks = input.par_chunks(block * hidden).zip(context.par_chunks(block * hidden));
+        let blocks = blocks.zip(normalized).zip(inverse).zip(output).enumerate();
+        blocks.for_each(|(number, ((((input, context), normalized), inverse), output))| {
+            self.output.forward(weights, context, normalized);
+            let norm = self.norm.norm(weights.flat);
+            dropout_residual_norm(number * block, normalized, &bias, stream, input, norm, output, inverse);
+        });
     }
 
     /// Turns `d_output` into the gradient by the input, in place, and adds to the weights' gradients.
     #[expect(clippy::too_many_arguments, reason = "the pass, the block's forward, and what it reads and writes")]
     pub(in crate::model) fn backward(
         &self,
-        flat: &[f32],
+        weights: Weights<'_>,
         cu_seqlens: &[usize],
         dropout: &Dropout,
         input: &[f32],
@@ -123,35 +136,45 @@ impl SelfAttention {
     ) {
         let (hidden, length) = (self.hidden(), input.len());
         let tokens = length / hidden;
-        let rows = Layout::dense(tokens, hidden);
-        let (normalized, inverse) = (&saved.normalized[..length], &saved.inverse[..tokens]);
-        norm_backward(d_output, normalized, inverse, self.norm.weight(flat), self.norm.gradients(gradients));
+        let block = row_block(tokens);
+        let stream = dropout.stream(DropoutSite::AttentionOutput(self.layer));
         let d_hidden = room(&mut scratch.d_hidden, length);
-        dropout_backward(d_output, dropout.stream(DropoutSite::AttentionOutput(self.layer)), hidden, d_hidden);
-        add_column_sums(d_hidden, self.output.bias_mut(gradients));
-        let context = (&saved.context[..length], room(&mut scratch.d_context, length));
-        self.output.backward(flat, context, Accumulate::Replace, (d_hidden, rows), gradients);
+        let d_context = room(&mut scratch.d_context, length);
+        let blocks = d_output.par_chunks_mut(block * hidden).zip(d_hidden.par_chunks_mut(block * hidden));
+        let blocks = blocks.zip(d_context.par_chunks_mut(block * hidden));
+        let kept = saved.normalized[..length].par_chunks(block * hidden).zip(saved.inverse[..tokens].par_chunks(block));
+        let sums: Vec<PartialSums> = blocks
+            .zip(kept)
+            .enumerate()
+            .map(|(number, (((d_output, d_hidden), d_context), (normalized, inverse)))| {
+                let mut sums = PartialSums::new([hidden; 3]);
+                let [d_scale, d_shift, d_bias] = sums.split([hidden; 3]);
+                norm_backward(d_output, normalized, inverse, self.norm.weight(weights.flat), d_scale, d_shift);
+                dropout_backward(number * block, d_output, stream, hidden, d_hidden);
+                add_column_sums(d_hidden, d_bias);
+                self.output.backward(weights, d_hidden, d_context, Accumulate::Replace);
+                sums
+            })
+            .collect();
+        let places = self.norm.places().into_iter().chain(self.output.bias_places());
+        add_to(gradients, places, &PartialSums::total(&sums));
+        self.output.weight_gradients(weights.arithmetic, d_hidden, &saved.context[..length], gradients);
 
+        let (qkv, log_sums) = (&saved.qkv[..3 * length], &saved.log_sums[..tokens * self.heads]);
         let d_qkv = room(&mut scratch.d_qkv, 3 * length);
-        attention_backward(
-            self.shape(cu_seqlens),
-            &saved.qkv[..3 * length],
-            &saved.log_sums[..tokens * self.heads],
-            dropout.stream(DropoutSite::Probabilities(self.layer)),
-            &scratch.d_context[..length],
-            d_qkv,
-        );
-        let bias_sums = room(&mut scratch.qkv_bias, 3 * hidden);
-        bias_sums.fill(0.0);
-        add_column_sums(d_qkv, bias_sums);
-        for (part, projection) in self.projections.iter().enumerate() {
-            let layout = Layout::columns_of(0, tokens, 3 * hidden, part * hidden, hidden);
-            let input = (input, &mut *d_output);
-            projection.backward(flat, input, Accumulate::Add, (d_qkv, layout), gradients);
-            let sums = &bias_sums[part * hidden..(part + 1) * hidden];
-            for (gradient, sum) in projection.bias_mut(gradients).iter_mut().zip(sums) {
-                *gradient += sum;
-            }
-        }
+        let probabilities = dropout.stream(DropoutSite::Probabilities(self.layer));
+        attention_backward(self.shape(cu_seqlens), qkv, log_sums, probabilities, d_context, d_qkv);
+        let blocks = d_output.par_chunks_mut(block * hidden).zip(d_qkv.par_chunks(block * 3 * hidden));
+        let sums: Vec<PartialSums> = blocks
+            .map(|(d_output, d_qkv)| {
+                let mut sums = PartialSums::new([3 * hidden]);
+                let [d_bias] = sums.split([3 * hidden]);
+                add_column_sums(d_qkv, d_bias);
+                self.projections.backward(weights, d_qkv, d_output, Accumulate::Add);
+                sums
+            })
+            .collect();
+        add_to(gradients, self.projections.bias_places(), &PartialSums::total(&sums));
+        self.projections.weight_gradients(weights.arithmetic, d_qkv, input, gradients);
     }
 }

@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::data::packing::PackedBatch;
 use crate::kernels::embedding::{embed, embed_dropout_backward, scatter_add};
 use crate::kernels::layer_norm::norm_backward;
 use crate::kernels::matmul::add_column_sums;
-use crate::kernels::room;
+use crate::kernels::{room, row_block};
 use crate::model::{EncoderConfig, ModelError, Parameters};
 
+use super::partial_sums::{PartialSums, add_to};
 use super::{Dropout, DropoutSite, NormWeights, find};
 
 /// The block's weights.
@@ -53,18 +56,27 @@ impl TokenEmbedding {
         saved: &mut SavedEmbedding,
         output: &mut [f32],
     ) {
-        embed(
-            &batch.input_ids,
-            &batch.position_ids,
-            &flat[self.words.clone()],
-            &flat[self.positions.clone()],
-            &flat[self.token_type()],
-            self.norm.norm(flat),
-            dropout.stream(DropoutSite::Embedding),
-            room(&mut saved.normalized, output.len()),
-            room(&mut saved.inverse, batch.tokens()),
-            output,
-        );
+        let block = row_block(batch.tokens());
+        let (columns, stream) = (self.hidden_size, dropout.stream(DropoutSite::Embedding));
+        let ids = batch.input_ids.par_chunks(block).zip(batch.position_ids.par_chunks(block));
+        let normalized = room(&mut saved.normalized, output.len()).par_chunks_mut(block * columns);
+        let inverse = room(&mut saved.inverse, batch.tokens()).par_chunks_mut(block);
+        let blocks = ids.zip(normalized.zip(inverse)).zip(output.par_chunks_mut(block * columns)).enumerate();
+        blocks.for_each(|(number, (((ids, positions), (normalized, inverse)), output))| {
+            embed(
+                number * block,
+                ids,
+                positions,
+                &flat[self.words.clone()],
+                &flat[self.positions.clone()],
+                &flat[self.token_type()],
+                self.norm.norm(flat),
+                stream,
+                normalized,
+                inverse,
+                output,
+            );
+        });
     }
 
     /// Adds to the tables' gradients; `d_output` is overwritten.
@@ -77,12 +89,26 @@ impl TokenEmbedding {
         d_output: &mut [f32],
         gradients: &mut [f32],
     ) {
-        embed_dropout_backward(d_output, self.hidden_size, dropout.stream(DropoutSite::Embedding));
-        let normalized = &saved.normalized[..d_output.len()];
-        let inverse = &saved.inverse[..batch.tokens()];
-        norm_backward(d_output, normalized, inverse, self.norm.weight(flat), self.norm.gradients(gradients));
-        scatter_add(&batch.input_ids, d_output, self.hidden_size, &mut gradients[self.words.clone()]);
-        scatter_add(&batch.position_ids, d_output, self.hidden_size, &mut gradients[self.positions.clone()]);
-        add_column_sums(d_output, &mut gradients[self.token_type()]);
+        let (columns, block) = (self.hidden_size, row_block(batch.tokens()));
+        let stream = dropout.stream(DropoutSite::Embedding);
+        let kept = saved.normalized[..d_output.len()].par_chunks(block * columns);
+        let kept = kept.zip(saved.inverse[..batch.tokens()].par_chunks(block));
+        let sums: Vec<PartialSums> = d_output
+            .par_chunks_mut(block * columns)
+            .zip(kept)
+            .enumerate()
+            .map(|(number, (d_output, (normalized, inverse)))| {
+                let mut sums = PartialSums::new([columns; 3]);
+                let [d_scale, d_shift, d_token_type] = sums.split([columns; 3]);
+                embed_dropout_backward(number * block, d_output, columns, stream);
+                norm_backward(d_output, normalized, inverse, self.norm.weight(flat), d_scale, d_shift);
+                add_column_sums(d_output, d_token_type);
+                sums
+            })
+            .collect();
+        let places = self.norm.places().into_iter().chain([self.token_type()]);
+        add_to(gradients, places, &PartialSums::total(&sums));
+        scatter_add(&batch.input_ids, d_output, columns, &mut gradients[self.words.clone()]);
+        scatter_add(&batch.position_ids, d_output, columns, &mut gradients[self.positions.clone()]);
     }
 }

@@ -1,12 +1,15 @@
 //! The feed-forward: a wide layer, GELU, a layer back, residual sum and norm.
 
-use crate::kernels::gelu::{bias_gelu, gelu, gelu_backward};
+use rayon::prelude::*;
+
+use crate::kernels::gelu::{bias_gelu, gelu_backward};
 use crate::kernels::layer_norm::{dropout_backward, dropout_residual_norm, norm_backward};
-use crate::kernels::matmul::{Accumulate, Layout, add_column_sums};
-use crate::kernels::room;
+use crate::kernels::matmul::{Accumulate, add_column_sums};
+use crate::kernels::{room, row_block, with_scratch};
 use crate::model::{EncoderConfig, ModelError, Parameters};
 
-use super::{Dropout, DropoutSite, LinearWeights, NormWeights};
+use super::partial_sums::{PartialSums, add_to};
+use super::{Dropout, DropoutSite, Keep, LinearWeights, NormWeights, Weights};
 
 /// The block's weights.
 #[derive(Debug, Clone)]
@@ -26,7 +29,7 @@ pub(in crate::model) struct SavedFeedForward {
     inverse: Vec<f32>,
 }
 
-/// Room shared by all layers.
+/// Room shared by all layers: what the weights' gradients are products of.
 #[derive(Debug, Default)]
 pub(in crate::model) struct FeedForwardScratch {
     activated: Vec<f32>,
@@ -35,55 +38,71 @@ pub(in crate::model) struct FeedForwardScratch {
 }
 
 impl FeedForward {
+    /// `number` is that of the first of its two linear layers.
     pub(in crate::model) fn find(
         parameters: &Parameters,
         config: &EncoderConfig,
         layer: usize,
+        number: usize,
     ) -> Result<Self, ModelError> {
-        let linear = |name: &str| LinearWeights::find(parameters, &format!("encoder.layer.{layer}.{name}"));
+        let linear = |number: usize, name: &str| {
+            LinearWeights::find(parameters, number, &[format!("encoder.layer.{layer}.{name}")])
+        };
         let norm = format!("encoder.layer.{layer}.output.LayerNorm");
         Ok(Self {
-            inner: linear("intermediate.dense")?,
-            outer: linear("output.dense")?,
+            inner: linear(number, "intermediate.dense")?,
+            outer: linear(number + 1, "output.dense")?,
             norm: NormWeights::find(parameters, &norm, config.layer_norm_eps)?,
             layer,
         })
     }
 
+    /// Its linear layers, in the order of their numbers.
+    pub(in crate::model) fn linears(&self) -> [&LinearWeights; 2] {
+        [&self.inner, &self.outer]
+    }
+
     /// Reads `input` and writes `output`, both `[tokens, hidden]`.
     pub(in crate::model) fn forward(
         &self,
-        flat: &[f32],
+        weights: Weights<'_>,
         dropout: &Dropout,
+        keep: Keep,
         input: &[f32],
-        scratch: &mut FeedForwardScratch,
         saved: &mut SavedFeedForward,
         output: &mut [f32],
     ) {
         let (columns, inner) = (self.outer.outputs(), self.inner.outputs());
         let tokens = input.len() / columns;
-        let hidden = room(&mut saved.hidden, tokens * inner);
-        self.inner.forward(flat, input, hidden, Layout::dense(tokens, inner));
-        let activated = room(&mut scratch.activated, tokens * inner);
-        bias_gelu(hidden, self.inner.bias(flat), activated);
-        let normalized = room(&mut saved.normalized, input.len());
-        self.outer.forward(flat, activated, normalized, Layout::dense(tokens, columns));
-        dropout_residual_norm(
-            normalized,
-            self.outer.bias(flat),
-            dropout.stream(DropoutSite::FeedForwardOutput(self.layer)),
-            input,
-            self.norm.norm(flat),
-            output,
-            room(&mut saved.inverse, tokens),
-        );
+        let block = row_block(tokens);
+        let (inner_bias, outer_bias) = (self.inner.bias(weights.flat), self.outer.bias(weights.flat));
+        let stream = dropout.stream(DropoutSite::FeedForwardOutput(self.layer));
+        let kept: Vec<Option<&mut [f32]>> = match keep {
+            Keep::ForBackward => room(&mut saved.hidden, tokens * inner).chunks_mut(block * inner).map(Some).collect(),
+            Keep::Nothing => (0..tokens.div_ceil(block)).map(|_| None).collect(),
+        };
+        let normalized = room(&mut saved.normalized, input.len()).par_chunks_mut(block * columns);
+        let inverse = room(&mut saved.inverse, tokens).par_chunks_mut(block);
+        let blocks = input.par_chunks(block * columns).zip(output.par_chunks_mut(block * columns));
+        let blocks = blocks.zip(kept).zip(normalized).zip(inverse).enumerate();
+        blocks.for_each(|(number, ((((input, output), kept), normalized), inverse))| {
+            with_scratch(|[activated]| {
+                let activated = room(activated, inverse.len() * inner);
+                self.inner.forward(weights, input, activated);
+                bias_gelu(activated, &inner_bias, kept);
+                self.outer.forward(weights, activated, normalized);
+                let norm = self.norm.norm(weights.flat);
+                let first = number * block;
+                dropout_residual_norm(first, normalized, &outer_bias, stream, input, norm, output, inverse);
+            });
+        });
     }
 
     /// Turns `d_output` into the gradient by the input, in place, and adds to the weights' gradients.
     #[expect(clippy::too_many_arguments, reason = "the pass, the block's forward, and what it reads and writes")]
     pub(in crate::model) fn backward(
         &self,
-        flat: &[f32],
+        weights: Weights<'_>,
         dropout: &Dropout,
         input: &[f32],
         saved: &SavedFeedForward,
@@ -91,23 +110,39 @@ impl FeedForward {
         d_output: &mut [f32],
         gradients: &mut [f32],
     ) {
-        let (columns, inner, length) = (self.outer.outputs(), self.inner.outputs(), input.len());
-        let tokens = length / columns;
-        let (normalized, inverse) = (&saved.normalized[..length], &saved.inverse[..tokens]);
-        norm_backward(d_output, normalized, inverse, self.norm.weight(flat), self.norm.gradients(gradients));
-        let d_hidden = room(&mut scratch.d_hidden, length);
-        dropout_backward(d_output, dropout.stream(DropoutSite::FeedForwardOutput(self.layer)), columns, d_hidden);
-        add_column_sums(d_hidden, self.outer.bias_mut(gradients));
-
-        let hidden = &saved.hidden[..tokens * inner];
+        let (columns, inner) = (self.outer.outputs(), self.inner.outputs());
+        let tokens = input.len() / columns;
+        let block = row_block(tokens);
+        let stream = dropout.stream(DropoutSite::FeedForwardOutput(self.layer));
+        let d_hidden = room(&mut scratch.d_hidden, tokens * columns);
         let activated = room(&mut scratch.activated, tokens * inner);
-        gelu(hidden, activated);
         let d_inner = room(&mut scratch.d_inner, tokens * inner);
-        let outer = (d_hidden as &[f32], Layout::dense(tokens, columns));
-        self.outer.backward(flat, (activated, d_inner), Accumulate::Replace, outer, gradients);
-        gelu_backward(hidden, d_inner);
-        add_column_sums(d_inner, self.inner.bias_mut(gradients));
-        let inner = (&*d_inner, Layout::dense(tokens, inner));
-        self.inner.backward(flat, (input, d_output), Accumulate::Add, inner, gradients);
+
+        let blocks = d_output.par_chunks_mut(block * columns).zip(d_hidden.par_chunks_mut(block * columns));
+        let blocks = blocks.zip(activated.par_chunks_mut(block * inner).zip(d_inner.par_chunks_mut(block * inner)));
+        let kept = saved.normalized[..tokens * columns].par_chunks(block * columns);
+        let kept = kept.zip(saved.inverse[..tokens].par_chunks(block));
+        let kept = kept.zip(saved.hidden[..tokens * inner].par_chunks(block * inner));
+        let sums: Vec<PartialSums> = blocks
+            .zip(kept)
+            .enumerate()
+            .map(|(number, (((d_output, d_hidden), (activated, d_inner)), ((normalized, inverse), hidden)))| {
+                let lengths = [columns, columns, columns, inner];
+                let mut sums = PartialSums::new(lengths);
+                let [d_scale, d_shift, d_outer_bias, d_inner_bias] = sums.split(lengths);
+                norm_backward(d_output, normalized, inverse, self.norm.weight(weights.flat), d_scale, d_shift);
+                dropout_backward(number * block, d_output, stream, columns, d_hidden);
+                add_column_sums(d_hidden, d_outer_bias);
+                self.outer.backward(weights, d_hidden, d_inner, Accumulate::Replace);
+                gelu_backward(hidden, d_inner, activated);
+                add_column_sums(d_inner, d_inner_bias);
+                self.inner.backward(weights, d_inner, d_output, Accumulate::Add);
+                sums
+            })
+            .collect();
+        let biases = [self.outer.bias_places(), self.inner.bias_places()].concat();
+        add_to(gradients, self.norm.places().into_iter().chain(biases), &PartialSums::total(&sums));
+        self.outer.weight_gradients(weights.arithmetic, d_hidden, activated, gradients);
+        self.inner.weight_gradients(weights.arithmetic, d_inner, input, gradients);
     }
 }

@@ -3,6 +3,7 @@
 mod attention;
 mod embedding;
 mod feed_forward;
+mod partial_sums;
 mod pooling;
 mod weights;
 
@@ -10,11 +11,20 @@ pub(super) use attention::{AttentionScratch, SavedAttention, SelfAttention};
 pub(super) use embedding::{SavedEmbedding, TokenEmbedding};
 pub(super) use feed_forward::{FeedForward, FeedForwardScratch, SavedFeedForward};
 pub(super) use pooling::{normalize, normalize_backward, pool, pool_backward};
-pub(super) use weights::{LinearWeights, NormWeights, find};
+pub(super) use weights::{LinearWeights, NormWeights, Weights, find};
 
 use crate::kernels::dropout::DropoutStream;
 
 use super::DropoutKey;
+
+/// Whether a forward keeps what backward needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// All of it.
+    ForBackward,
+    /// Nothing: each layer uses the room of the one before.
+    Nothing,
+}
 
 /// The dropout of one forward pass: none at all where there is no key.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::kernels::layer_norm::{Norm, NormGradients};
-use crate::kernels::matmul::{Accumulate, Layout, linear, linear_backward_input, linear_backward_weight};
-
+use crate::kernels::layer_norm::Norm;
+use crate::kernels::linear::{Arithmetic, PackedLinear, weight_gradients};
+use crate::kernels::matmul::Accumulate;
 use crate::model::{ModelError, Parameters};
 
 /// The place of the tensor called `name`.
@@ -17,48 +17,99 @@ pub(in crate::model) fn find(parameters: &Parameters, name: &str) -> Result<Rang
     Ok(spec.offset..spec.offset + spec.len)
 }
 
-/// A linear layer's weight (`[outputs, inputs]`) and bias (`[outputs]`).
+/// All weights: as they are, and those of linear layers also laid out for products.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::model) struct Weights<'a> {
+    /// As [`Parameters::flat`].
+    pub(in crate::model) flat: &'a [f32],
+    /// By [`LinearWeights::number`].
+    pub(in crate::model) packed: &'a [PackedLinear],
+    /// How products are computed.
+    pub(in crate::model) arithmetic: Arithmetic,
+}
+
+/// The weights (each `[outputs, inputs]`) and biases (`[outputs]`) of a linear layer, or of several that read the same
+/// input and are computed as one, their outputs side by side.
 #[derive(Debug, Clone)]
 pub(in crate::model) struct LinearWeights {
-    weight: Range<usize>,
-    bias: Range<usize>,
+    weights: Vec<Range<usize>>,
+    biases: Vec<Range<usize>>,
+    inputs: usize,
+    outputs: usize,
+    /// The place among the encoder's packed layers.
+    number: usize,
 }
 
 impl LinearWeights {
-    pub(in crate::model) fn find(parameters: &Parameters, name: &str) -> Result<Self, ModelError> {
-        let weight = find(parameters, &format!("{name}.weight"))?;
-        Ok(Self { weight, bias: find(parameters, &format!("{name}.bias"))? })
+    pub(in crate::model) fn find(parameters: &Parameters, number: usize, names: &[String]) -> Result<Self, ModelError> {
+        let ranges = |part: &str| -> Result<Vec<Range<usize>>, ModelError> {
+            names.iter().map(|name| find(parameters, &format!("{name}.{part}"))).collect()
+        };
+        let (weights, biases) = (ranges("weight")?, ranges("bias")?);
+        let outputs = biases.iter().map(Range::len).sum();
+        let inputs = weights.iter().map(Range::len).sum::<usize>() / outputs;
+        Ok(Self { weights, biases, inputs, outputs, number })
     }
 
-    /// Outputs of the layer.
+    /// Outputs of all the layers.
     pub(super) fn outputs(&self) -> usize {
-        self.bias.len()
+        self.outputs
     }
 
-    pub(super) fn bias<'p>(&self, flat: &'p [f32]) -> &'p [f32] {
-        &flat[self.bias.clone()]
+    fn parts<'f>(&self, flat: &'f [f32]) -> Vec<&'f [f32]> {
+        self.weights.iter().map(|range| &flat[range.clone()]).collect()
     }
 
-    pub(super) fn bias_mut<'p>(&self, flat: &'p mut [f32]) -> &'p mut [f32] {
-        &mut flat[self.bias.clone()]
+    /// Lays the weights out for products.
+    pub(in crate::model) fn pack(&self, flat: &[f32], arithmetic: Arithmetic, for_backward: bool) -> PackedLinear {
+        PackedLinear::pack(&self.parts(flat), self.inputs, arithmetic, for_backward)
     }
 
-    /// `output = input weightᵀ`; the bias is left to what comes after.
-    pub(super) fn forward(&self, flat: &[f32], input: &[f32], output: &mut [f32], layout: Layout) {
-        linear(input, &flat[self.weight.clone()], output, layout);
+    /// Lays changed weights out.
+    pub(in crate::model) fn repack(&self, flat: &[f32], packed: &mut [PackedLinear]) {
+        packed[self.number].repack(&self.parts(flat));
     }
 
-    /// Adds to the weight's gradient, and writes or adds to the input's.
-    pub(super) fn backward(
+    /// All biases, side by side.
+    pub(super) fn bias(&self, flat: &[f32]) -> Vec<f32> {
+        self.biases.iter().flat_map(|range| &flat[range.clone()]).copied().collect()
+    }
+
+    /// The places of the biases' gradients.
+    pub(super) fn bias_places(&self) -> Vec<Range<usize>> {
+        self.biases.clone()
+    }
+
+    /// `output = input weightᵀ` for a block of rows, on this thread; the bias is left to what comes after.
+    pub(super) fn forward(&self, weights: Weights<'_>, input: &[f32], output: &mut [f32]) {
+        weights.packed[self.number].forward(input, output);
+    }
+
+    /// Writes the gradient by a block of rows' input, or adds to it, on this thread.
+    pub(super) fn backward(&self, weights: Weights<'_>, d_output: &[f32], d_input: &mut [f32], into: Accumulate) {
+        weights.packed[self.number].backward(&self.parts(weights.flat), d_output, d_input, into);
+    }
+
+    /// Adds to the gradients of the weights; all rows, on all threads.
+    pub(super) fn weight_gradients(
         &self,
-        flat: &[f32],
-        (input, d_input): (&[f32], &mut [f32]),
-        into: Accumulate,
-        (d_output, layout): (&[f32], Layout),
+        arithmetic: Arithmetic,
+        d_output: &[f32],
+        input: &[f32],
         gradients: &mut [f32],
     ) {
-        linear_backward_weight(d_output, layout, input, &mut gradients[self.weight.clone()]);
-        linear_backward_input(d_output, layout, &flat[self.weight.clone()], d_input, into);
+        // Tensors are sorted by name, so that layers that are computed as one lie in no particular order.
+        let mut order: Vec<usize> = (0..self.weights.len()).collect();
+        order.sort_by_key(|part| self.weights[*part].start);
+        let mut parts: Vec<&mut [f32]> = Vec::new();
+        parts.resize_with(order.len(), Default::default);
+        let (mut rest, mut start) = (gradients, 0);
+        for part in order {
+            let range = &self.weights[part];
+            let (place, after) = rest.split_at_mut(range.start - start).1.split_at_mut(range.len());
+            (parts[part], rest, start) = (place, after, range.end);
+        }
+        weight_gradients(arithmetic, d_output, input, self.inputs, &mut parts);
     }
 }
 
@@ -84,10 +135,8 @@ impl NormWeights {
         Norm { weight: self.weight(flat), bias: &flat[self.bias.clone()], epsilon: self.epsilon }
     }
 
-    pub(super) fn gradients<'p>(&self, gradients: &'p mut [f32]) -> NormGradients<'p> {
-        let [weight, bias] = gradients
-            .get_disjoint_mut([self.weight.clone(), self.bias.clone()])
-            .expect("two tensors lie in different places");
-        NormGradients { weight, bias }
+    /// The places of the gradients by scale and shift.
+    pub(super) fn places(&self) -> [Range<usize>; 2] {
+        [self.weight.clone(), self.bias.clone()]
     }
 }

@@ -1,0 +1,48 @@
+//! What computes a precision on this machine.
+
+use crate::domain::Precision;
+use crate::kernels::bf16::Unit;
+use crate::kernels::linear::Arithmetic;
+
+/// The arithmetic that stands for a precision here.
+pub(super) fn arithmetic(precision: Precision) -> Arithmetic {
+    let hardware = Unit::in_hardware();
+    match precision {
+        Precision::Float32 => Arithmetic::Float32,
+        Precision::Auto => hardware.map_or(Arithmetic::Float32, Arithmetic::Bf16),
+        Precision::Bf16 => Arithmetic::Bf16(hardware.unwrap_or(Unit::Portable)),
+    }
+}
+
+/// The precision that `auto` stands for on this machine: bfloat16 where the CPU computes it in hardware.
+#[must_use]
+pub fn resolve_precision(precision: Precision) -> Precision {
+    match arithmetic(precision) {
+        Arithmetic::Float32 => Precision::Float32,
+        Arithmetic::Bf16(_) => Precision::Bf16,
+    }
+}
+
+/// What computes a precision's matrix products on this machine, in words for logs and reports.
+#[must_use]
+pub fn describe_precision(precision: Precision) -> &'static str {
+    match arithmetic(precision) {
+        Arithmetic::Float32 => "float32",
+        Arithmetic::Bf16(Unit::Amx) => "bf16 (AMX)",
+        Arithmetic::Bf16(Unit::Avx512) => "bf16 (AVX512-BF16)",
+        Arithmetic::Bf16(Unit::Portable) => "bf16 (plain Rust: this CPU has no instructions for it)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_is_bf16_exactly_where_the_cpu_has_it() {
+        let expected = if Unit::in_hardware().is_some() { Precision::Bf16 } else { Precision::Float32 };
+        assert_eq!(resolve_precision(Precision::Auto), expected);
+        assert_eq!(resolve_precision(Precision::Float32), Precision::Float32);
+        assert_eq!(resolve_precision(Precision::Bf16), Precision::Bf16);
+    }
+}
