@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::domain::Secret;
+use crate::domain::{Precision, Secret};
 
 /// The settings of `matryo serve`.
 #[derive(Debug, Clone, Args)]
@@ -44,6 +44,11 @@ pub struct ServeConfig {
     #[arg(long, env = "MATRYO_MODEL_CACHE_MIB", default_value_t = 2048, value_name = "MIB",
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub model_cache_mib: u64,
+
+    /// The numbers that embeddings are computed in: float32, bf16, or auto (bf16 where the processor has it). Jobs have
+    /// an argument of their own.
+    #[arg(long, env = "MATRYO_PRECISION", value_name = "NAME", default_value_t = Precision::Float32)]
+    pub precision: Precision,
 
     /// Jobs that may wait in the queue.
     #[arg(long, env = "MATRYO_MAX_QUEUED_JOBS", default_value_t = 100, value_name = "COUNT",

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read, StdinLock};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{SentenceEncoder, Workspace};
+use crate::domain::Precision;
+use crate::model::{Purpose, SentenceEncoder, Workspace};
 use crate::serving::vectors;
 
 use super::error::CliError;
@@ -41,6 +42,10 @@ pub(super) struct EmbedCommand {
     #[arg(long, aliases = ["truncate-dim", "truncate_dim"], value_name = "LENGTH")]
     dimensions: Option<usize>,
 
+    /// The numbers that matrix products are computed in: float32, bf16, or auto (bf16 where the processor has it).
+    #[arg(long, value_name = "NAME", default_value_t = Precision::Float32)]
+    precision: Precision,
+
     /// The name of one of the model's prompts, put before each text.
     #[arg(long, alias = "prompt_name", value_name = "NAME")]
     prompt_name: Option<String>,
@@ -60,7 +65,7 @@ struct EmbeddingLine<'a> {
 impl EmbedCommand {
     pub(super) fn run(&self) -> Result<(), CliError> {
         let model = self.revision.find(&self.model)?;
-        let encoder = SentenceEncoder::load(&model.folder)?;
+        let encoder = SentenceEncoder::load_in(&model.folder, self.precision, Purpose::Inference)?;
         let full = encoder.summary().dimension;
         let dimension = self.dimensions.unwrap_or(full);
         if !(1..=full).contains(&dimension) {

@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use crate::data::split::separate_ids;
-use crate::domain::{EvaluationMetrics, MetricKey, TrainingArguments};
+use crate::domain::{EvaluationMetrics, MetricKey, Precision, TrainingArguments};
 use crate::evaluation::evaluate_model;
 use crate::evaluation::information_retrieval::RetrievalTask;
-use crate::model::{ModelError, SentenceEncoder};
+use crate::model::{ModelError, Purpose, SentenceEncoder};
 
 use super::error::CliError;
 use super::models::RevisionFlag;
@@ -49,6 +49,10 @@ pub(super) struct EvalCommand {
     #[arg(long, alias = "deduplicate_corpus")]
     deduplicate_corpus: bool,
 
+    /// The numbers that matrix products are computed in: float32, bf16, or auto (bf16 where the processor has it).
+    #[arg(long, value_name = "NAME", default_value_t = Precision::Float32)]
+    precision: Precision,
+
     /// Prints JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -63,7 +67,7 @@ impl EvalCommand {
         let mut eval = self.columns.read(&self.eval)?;
         separate_ids(&train, &mut eval);
         let model = self.revision.find(&self.model)?;
-        let encoder = SentenceEncoder::load(&model.folder)?;
+        let encoder = SentenceEncoder::load_in(&model.folder, self.precision, Purpose::Inference)?;
         let dims = self.dims(&encoder)?;
         let task = RetrievalTask::from_pairs(&train, &eval, self.deduplicate_corpus);
         if task.capped_queries > 0 {

@@ -80,8 +80,11 @@ impl Service {
             .await
             .map_err(|error| CliError::Failed(format!("{}: {error}", data_dir.database().display())))?;
         let worker = Worker::start(WorkerContext::new(store.clone(), data_dir.clone())).await?;
-        let options =
-            ServingOptions { cache_bytes: config.model_cache_mib << 20, max_waiting_texts: MAX_WAITING_TEXTS };
+        let options = ServingOptions {
+            cache_bytes: config.model_cache_mib << 20,
+            max_waiting_texts: MAX_WAITING_TEXTS,
+            precision: config.precision,
+        };
         let state = AppState {
             embedding: EmbeddingService::start(store.clone(), data_dir.clone(), options),
             store,

@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{BatchSampler, LrSchedulerType, TrainingArguments};
+use crate::domain::{BatchSampler, LrSchedulerType, Precision, TrainingArguments};
 
 /// Every field of [`TrainingArguments`].
 #[derive(Debug, Args)]
@@ -85,6 +85,10 @@ pub(super) struct TrainingFlags {
     #[arg(long, value_name = "FACTOR", default_value_t = TrainingArguments::default().scale)]
     scale: f64,
 
+    /// The numbers that matrix products are computed in: auto (bf16 where the processor has it), float32 or bf16.
+    #[arg(long, value_name = "NAME", default_value_t = Precision::Auto)]
+    precision: Precision,
+
     /// Cuts texts to fewer tokens than the model's own limit.
     #[arg(long, alias = "max_seq_length", value_name = "TOKENS")]
     max_seq_length: Option<usize>,
@@ -129,6 +133,7 @@ impl TrainingFlags {
             matryoshka_dims: self.matryoshka_dims.clone(),
             matryoshka_weights: self.matryoshka_weights.clone(),
             scale: self.scale,
+            precision: self.precision,
             max_seq_length: self.max_seq_length,
             logging_steps: self.logging_steps,
             save_total_limit: self.save_total_limit,
@@ -183,6 +188,7 @@ mod tests {
             ("matryoshka_dims", "32,16"),
             ("matryoshka_weights", "1,0.5"),
             ("scale", "10"),
+            ("precision", "float32"),
             ("max_seq_length", "64"),
             ("logging_steps", "1"),
             ("save_total_limit", "1"),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{FieldError, MetricKey};
+use super::{FieldError, MetricKey, Precision};
 
 /// How the learning rate goes after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -66,6 +66,8 @@ pub struct TrainingArguments {
     pub matryoshka_weights: Option<Vec<f64>>,
     /// Cosine similarities are multiplied by this before the softmax (1 / temperature).
     pub scale: f64,
+    /// The numbers that matrix products are computed in, in training and in its evaluations.
+    pub precision: Precision,
     /// Cuts texts to fewer tokens than the model's own limit.
     pub max_seq_length: Option<usize>,
     /// Steps between two log events of loss, learning rate and gradient norm.
@@ -98,6 +100,7 @@ impl Default for TrainingArguments {
             matryoshka_dims: None,
             matryoshka_weights: None,
             scale: 20.0,
+            precision: Precision::Auto,
             max_seq_length: None,
             logging_steps: 10,
             save_total_limit: 3,

@@ -13,6 +13,7 @@ mod job;
 mod metrics;
 mod metrics_table;
 mod model;
+mod precision;
 mod secret;
 
 pub use arguments::{BatchSampler, LrSchedulerType, TrainingArguments};
@@ -27,4 +28,5 @@ pub use job::{Job, JobError, JobStatus};
 pub use metrics::{EvaluationMetrics, MetricKey};
 pub use metrics_table::{MetricsRow, MetricsTable};
 pub use model::{Model, ModelReference, ModelSource, ModelStatus, ModelSummary, Pooling};
+pub use precision::Precision;
 pub use secret::Secret;

@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use crate::data::tokenization::Token;
-use crate::domain::{DataDir, FieldError, ModelReference, ModelSummary};
-use crate::model::{ModelError, SentenceEncoder};
+use crate::domain::{DataDir, FieldError, ModelReference, ModelSummary, Precision};
+use crate::model::{ModelError, Purpose, SentenceEncoder};
 use crate::store::Store;
 
 use super::batch::Work;
@@ -37,6 +37,8 @@ pub struct ServingOptions {
     /// Texts that may wait; more are refused with [`EmbedError::Overloaded`]. A larger request is let in when nothing
     /// else waits.
     pub max_waiting_texts: usize,
+    /// The numbers that models compute in.
+    pub precision: Precision,
 }
 
 /// Embeds; clones share the loaded models and the thread.
@@ -44,6 +46,7 @@ pub struct ServingOptions {
 pub struct EmbeddingService(Arc<Inner>);
 
 struct Inner {
+    precision: Precision,
     store: Store,
     data_dir: DataDir,
     registry: Registry<SentenceEncoder>,
@@ -64,12 +67,19 @@ impl EmbeddingService {
         Self(Arc::new(Inner {
             store,
             data_dir,
-            registry: Registry::new(options.cache_bytes, load),
+            registry: Registry::new(options.cache_bytes, move |folder| load(folder, options.precision)),
+            precision: options.precision,
             places: Arc::new(Semaphore::new(max_waiting_texts as usize)),
             max_waiting_texts,
             queue,
             thread: Mutex::new(Some(thread)),
         }))
+    }
+
+    /// The numbers that it computes in.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.0.precision
     }
 
     /// Embeds.
@@ -205,9 +215,9 @@ impl Inner {
     }
 }
 
-fn load(folder: &Path) -> Result<(SentenceEncoder, u64), ModelError> {
-    let encoder = SentenceEncoder::load(folder)?;
-    let bytes = encoder.summary().parameters * size_of::<f32>() as u64;
+fn load(folder: &Path, precision: Precision) -> Result<(SentenceEncoder, u64), ModelError> {
+    let encoder = SentenceEncoder::load_in(folder, precision, Purpose::Inference)?;
+    let bytes = encoder.bytes() as u64;
     Ok((encoder, bytes))
 }
 

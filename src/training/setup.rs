@@ -1,7 +1,9 @@
 //! What stands before a run's first step: the model, its arguments, and where an earlier part of the run left off.
 
-use crate::domain::Pair;
-use crate::model::SentenceEncoder;
+use std::path::Path;
+
+use crate::domain::{Pair, Precision, TrainingArguments};
+use crate::model::{Purpose, SentenceEncoder, resolve_precision};
 
 use super::checkpointer::Checkpointer;
 use super::optimizer::{AdamW, AdamWConfig};
@@ -22,16 +24,25 @@ impl Setup {
     pub(super) fn new(request: &TrainRequest) -> Result<Self, TrainError> {
         check_rows(&request.train, &request.eval)?;
         let checkpointer = Checkpointer::open(&request.checkpoints)?;
-        let mut encoder = SentenceEncoder::load(&request.base_model_folder)?;
+        let load = |folder: &Path, precision| SentenceEncoder::load_in(folder, precision, Purpose::Training);
+        let mut encoder = load(&request.base_model_folder, request.arguments.precision)?;
         let summary = encoder.summary();
         let arguments =
             request.arguments.resolve(summary.dimension, summary.max_seq_length).map_err(TrainError::Arguments)?;
+        let arguments = TrainingArguments { precision: resolve_precision(arguments.precision), ..arguments };
         let fingerprint = Fingerprint::new(&request.train, &request.eval, encoder.parameters());
         let newest = checkpointer.epochs()?.pop();
         let state = match newest {
             Some(epoch) => {
-                let state = read_state(&checkpointer, epoch, |state| state.mismatch(&arguments, &fingerprint))?;
-                encoder = SentenceEncoder::load(&checkpointer.folder(epoch))?;
+                let state = read_state(&checkpointer, epoch, |state| {
+                    // `auto` goes on as the run began, also on another machine.
+                    let precision = match request.arguments.precision {
+                        Precision::Auto => state.arguments.precision,
+                        asked => asked,
+                    };
+                    state.mismatch(&TrainingArguments { precision, ..arguments.clone() }, &fingerprint)
+                })?;
+                encoder = load(&checkpointer.folder(epoch), state.arguments.precision)?;
                 state
             }
             None => TrainerState::new(arguments, fingerprint),

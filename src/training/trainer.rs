@@ -182,7 +182,8 @@ impl<'a> Trainer<'a> {
             self.gradients_checked = true;
         }
         let learning_rate = self.schedule.at(self.state.step);
-        let grad_norm = self.optimizer.step(self.encoder.parameters_mut(), &self.gradients, learning_rate);
+        let grad_norm =
+            self.encoder.update(|parameters| self.optimizer.step(parameters, &self.gradients, learning_rate));
         if !grad_norm.is_finite() {
             return Err(TrainError::NonFiniteGradient { step: self.state.step + 1 });
         }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::config::{Device, LogFormat, ServeConfig};
-use crate::domain::JobId;
+use crate::domain::{JobId, Precision};
 
 use super::error::CliError;
 use super::output;
@@ -102,6 +102,7 @@ impl DemoCommand {
             max_upload_mib: UPLOAD_MIB,
             max_model_mib: MODEL_CACHE_MIB,
             model_cache_mib: MODEL_CACHE_MIB,
+            precision: Precision::Float32,
             max_queued_jobs: 10,
             log_format: LogFormat::Text,
         };

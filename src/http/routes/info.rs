@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::domain::{Model, ModelStatus, Pooling};
 use crate::http::{ApiError, AppState};
+use crate::model::describe_precision;
 use crate::serving::MAX_BATCH_TOKENS;
 
 /// Models that are listed; `GET /v1/models` has them all, page by page.
@@ -45,6 +46,9 @@ pub(super) struct Info {
     /// What computes.
     #[schema(example = "cpu")]
     device: String,
+    /// The numbers that embeddings are computed in, and by which of the processor's units.
+    #[schema(example = "float32")]
+    precision: &'static str,
     /// The server's version.
     version: &'static str,
 }
@@ -81,6 +85,7 @@ pub(super) async fn get_info(State(state): State<AppState>) -> Result<Json<Info>
         auto_truncate: true,
         models: ready.into_iter().map(|model| model.name).collect(),
         device: state.device.to_string(),
+        precision: describe_precision(state.embedding.precision()),
         version: env!("CARGO_PKG_VERSION"),
     }))
 }

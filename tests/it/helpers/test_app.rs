@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use matryo::domain::DataDir;
+use matryo::domain::{DataDir, Precision};
 use matryo::http::{AppState, HttpLimits, ModelPulls};
 use matryo::hub::HubSettings;
 use matryo::serving::{EmbeddingService, ServingOptions};
@@ -60,7 +60,7 @@ impl TestApp {
         let context = WorkerContext::new(store.clone(), data_dir.clone());
         let context = WorkerContext { trainer: Box::new(trainer), ..context };
         let worker = Worker::start(context).await.expect("it starts");
-        let options = ServingOptions { cache_bytes: 64 << 20, max_waiting_texts: 4096 };
+        let options = ServingOptions { cache_bytes: 64 << 20, max_waiting_texts: 4096, precision: Precision::Float32 };
         let mut state = AppState {
             embedding: EmbeddingService::start(store.clone(), data_dir.clone(), options),
             store,

@@ -1,7 +1,7 @@
 //! Which model embeds: names, jobs, checkpoints, and models that cannot.
 
 use futures::poll;
-use matryo::domain::{JobId, ModelStatus};
+use matryo::domain::{JobId, ModelStatus, Precision};
 use matryo::serving::{EmbedInput, EmbedRequest, EmbeddingService, ServingOptions};
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ async fn an_evicted_model_is_read_again() {
 #[tokio::test]
 async fn with_all_places_taken_clients_are_told_when_to_try_again() {
     let app = TestApp::start_with(|state| {
-        let options = ServingOptions { cache_bytes: 1, max_waiting_texts: 2 };
+        let options = ServingOptions { cache_bytes: 1, max_waiting_texts: 2, precision: Precision::Float32 };
         state.embedding = EmbeddingService::start(state.store.clone(), state.data_dir.clone(), options);
     })
     .await;
