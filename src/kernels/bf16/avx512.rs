@@ -86,7 +86,7 @@ unsafe fn neighbours(values: *const f32, words: *mut u32, registers: usize) {
         unsafe {
             let values = values.add(2 * register * LANES);
             let pairs = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(values.add(LANES)), _mm512_loadu_ps(values));
-            _mm512_storeu_si512(words.add(register * LANES).cast(), transmute(pairs));
+            _mm512_storeu_si512(words.add(register * LANES).cast(), transmute::<__m512bh, __m512i>(pairs));
         }
     }
 }

@@ -109,7 +109,7 @@ pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut 
         let width = COLUMNS.min(columns - first_column);
         for first in (0..left.rows()).step_by(unit.tile_rows()) {
             let rows = unit.tile_rows().min(left.rows() - first);
-            let words = left.from_row(first);
+            let words = left.words_from(first);
             let place = &mut result[first * columns + first_column..];
             if width == COLUMNS {
                 unit.tile(words, rows, panel, pairs, Tile { result: place, row_stride: columns, into });

@@ -55,7 +55,7 @@ impl<'w> Rows<'w> {
     }
 
     /// The words from a row on.
-    pub(super) fn from_row(&self, row: usize) -> &'w [u32] {
+    pub(super) fn words_from(&self, row: usize) -> &'w [u32] {
         &self.words[row * self.pairs..]
     }
 
