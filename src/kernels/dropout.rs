@@ -25,6 +25,8 @@ pub struct DropoutStream {
     /// A 16-bit draw below this drops.
     threshold: u32,
     scale: f32,
+    /// The unit that the caller counts as 0.
+    first_unit: u32,
 }
 
 impl DropoutStream {
@@ -39,11 +41,18 @@ impl DropoutStream {
         // The micro-batch's high half is mixed into the key; runs of 2^32 micro-batches are beyond reach anyway.
         let key = [seed as u32, (seed >> 32) as u32 ^ (micro_batch >> 32) as u32];
         let scale = 65536.0 / (65536 - threshold) as f32;
-        Some(Self { key, micro_batch: micro_batch as u32, site, threshold, scale })
+        Some(Self { key, micro_batch: micro_batch as u32, site, threshold, scale, first_unit: 0 })
+    }
+
+    /// The same masks for a caller that computes a part of the micro-batch and counts its units from `first_unit` on.
+    #[must_use]
+    pub fn from_unit(self, first_unit: u32) -> Self {
+        Self { first_unit, ..self }
     }
 
     /// Multiplies `values` by the mask of `unit` (a row, say): dropped ones become 0, the others grow by the scale.
     pub(crate) fn apply(&self, unit: u32, values: &mut [f32]) {
+        let unit = self.first_unit + unit;
         vectorized!({
             let mut factors = [0.0; LANES * DRAWS];
             for (number, values) in values.chunks_mut(LANES * DRAWS).enumerate() {
@@ -137,6 +146,7 @@ mod tests {
             assert_ne!(mask(&stream, 5, 777), mask(&other, 5, 777));
         }
         assert_ne!(mask(&stream, 5, 777), mask(&stream, 6, 777));
+        assert_eq!(mask(&stream, 16, 777), mask(&stream.from_unit(11), 5, 777));
         assert!(DropoutStream::new(1, 1, 1, 0.0).is_none());
     }
 }

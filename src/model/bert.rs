@@ -18,6 +18,7 @@ pub(super) struct Bert {
     hidden_size: usize,
     hidden_rate: f32,
     attention_rate: f32,
+    heads: usize,
 }
 
 /// What forward keeps, and room to work in.
@@ -45,6 +46,7 @@ impl Bert {
             hidden_size: config.hidden_size,
             hidden_rate: config.hidden_dropout_prob,
             attention_rate: config.attention_probs_dropout_prob,
+            heads: config.num_attention_heads,
         })
     }
 
@@ -68,7 +70,7 @@ impl Bert {
     }
 
     fn dropout(&self, key: Option<DropoutKey>) -> Dropout {
-        Dropout::new(key, self.hidden_rate, self.attention_rate)
+        Dropout::new(key, self.hidden_rate, self.attention_rate, self.heads)
     }
 
     /// Token embeddings, `[tokens, hidden]`.

@@ -25,6 +25,24 @@ pub struct DropoutKey {
     pub seed: u64,
     /// The micro-batch's number since the start of the run.
     pub micro_batch: u64,
+    /// Where in the micro-batch the pack lies that is computed: how many sequences stand before it.
+    pub first_sequence: usize,
+    /// How many tokens stand before it.
+    pub first_token: usize,
+}
+
+impl DropoutKey {
+    /// The masks of a whole micro-batch.
+    #[must_use]
+    pub fn new(seed: u64, micro_batch: u64) -> Self {
+        Self { seed, micro_batch, first_sequence: 0, first_token: 0 }
+    }
+
+    /// The masks of a pack of the micro-batch: the same, bit for bit, however the micro-batch is cut.
+    #[must_use]
+    pub fn from(self, first_sequence: usize, first_token: usize) -> Self {
+        Self { first_sequence, first_token, ..self }
+    }
 }
 
 /// What forward saves for backward, and room to work in; grows to the largest batch seen and is then reused.
@@ -145,6 +163,12 @@ impl SentenceEncoder {
         &self.folder.prompts
     }
 
+    /// The bytes that forward keeps for backward, and backward works in, for each token of a batch.
+    #[must_use]
+    pub fn kept_bytes_per_token(&self) -> usize {
+        self.folder.config.kept_bytes_per_token()
+    }
+
     fn dimension(&self) -> usize {
         self.folder.summary.dimension
     }
@@ -164,8 +188,28 @@ impl SentenceEncoder {
         dropout: Option<DropoutKey>,
         workspace: &'w mut Workspace,
     ) -> &'w [f32] {
-        self.pooled(batch, dropout, Keep::ForBackward, workspace);
         workspace.dropout = dropout;
+        self.embed(batch, dropout, Keep::ForBackward, workspace)
+    }
+
+    /// As [`SentenceEncoder::forward`], the same numbers bit for bit, but saves nothing.
+    pub fn forward_unkept<'w>(
+        &self,
+        batch: &PackedBatch,
+        dropout: Option<DropoutKey>,
+        workspace: &'w mut Workspace,
+    ) -> &'w [f32] {
+        self.embed(batch, dropout, Keep::Nothing, workspace)
+    }
+
+    fn embed<'w>(
+        &self,
+        batch: &PackedBatch,
+        dropout: Option<DropoutKey>,
+        keep: Keep,
+        workspace: &'w mut Workspace,
+    ) -> &'w [f32] {
+        self.pooled(batch, dropout, keep, workspace);
         let length = batch.sequences() * self.dimension();
         let pooled = &workspace.pooled[..length];
         if !self.folder.summary.normalize {

@@ -3,6 +3,7 @@
 mod bert;
 mod blocks;
 mod config;
+mod cost;
 mod encoder;
 mod error;
 mod folder;

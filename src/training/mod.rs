@@ -5,6 +5,7 @@ mod checkpointer;
 mod error;
 mod gradients;
 pub mod losses;
+pub mod micro_batch;
 mod model_card;
 pub mod optimizer;
 mod retention;

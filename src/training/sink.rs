@@ -9,7 +9,7 @@ pub trait TrainSink {
     /// Takes an event. A checkpoint's folder is complete on disk before its event comes.
     fn on_event(&mut self, event: TrainEvent);
 
-    /// True where the run should stop; asked between micro-batches and between packs of an evaluation.
+    /// True where the run should stop; asked between the packs of micro-batches and of an evaluation.
     fn should_stop(&self) -> bool;
 }
 

@@ -1,25 +1,26 @@
 //! The training loop, an epoch at a time: micro-batches, optimizer steps, evaluation, checkpoint.
 
-use std::fs;
+mod save;
+mod warnings;
+
 use std::time::Instant;
 
-use crate::data::packing::PackedBatch;
 use crate::data::sampler::PairSampler;
 use crate::domain::{EvaluationMetrics, TrainEvent, TrainPhase};
 use crate::evaluation::RetrievalEvaluator;
-use crate::model::{DropoutKey, SentenceEncoder, Workspace};
+use crate::model::{DropoutKey, SentenceEncoder};
 
 use super::checkpointer::Checkpointer;
 use super::losses::matryoshka::MatryoshkaLoss;
-use super::model_card::{ModelCard, inherited_front_matter};
+use super::micro_batch::{GradientAccumulator, MicroBatch, token_budget};
 use super::optimizer::AdamW;
 use super::run::StepLog;
 use super::setup::Setup;
 use super::sink::stop_if_asked;
 use super::step_meter::StepMeter;
 use super::texts::TokenizedTexts;
-use super::trainer_state::{Best, TrainerState, save_optimizer};
-use super::{LrSchedule, TrainError, TrainReport, TrainRequest, TrainSink, gradients, retention};
+use super::trainer_state::TrainerState;
+use super::{LrSchedule, TrainError, TrainReport, TrainRequest, TrainSink, gradients};
 
 /// A run under way.
 pub(super) struct Trainer<'a> {
@@ -30,16 +31,13 @@ pub(super) struct Trainer<'a> {
     state: TrainerState,
     encoder: SentenceEncoder,
     optimizer: AdamW,
-    loss: MatryoshkaLoss,
+    accumulator: GradientAccumulator,
+    /// The most tokens of a pack.
+    token_budget: usize,
     sampler: PairSampler,
     schedule: LrSchedule,
     evaluator: RetrievalEvaluator,
     texts: TokenizedTexts,
-    /// The gradient of the step under way, `[parameters]`.
-    gradients: Vec<f32>,
-    /// The loss's gradient by the embeddings of the micro-batch under way, `[2 × pairs, dimension]`.
-    d_embeddings: Vec<f32>,
-    workspace: Workspace,
     meter: StepMeter,
     /// True once a step showed that every tensor is trained.
     gradients_checked: bool,
@@ -71,7 +69,7 @@ impl<'a> Trainer<'a> {
                 state.total_steps += batches.div_ceil(arguments.gradient_accumulation_steps) as u64;
             }
             warnings.extend(texts.warnings.iter().cloned());
-            warnings.extend(single_pairs_warning(&sampler));
+            warnings.extend(warnings::single_pairs(&sampler));
         }
         let schedule = LrSchedule::new(
             arguments.lr_scheduler_type,
@@ -80,30 +78,27 @@ impl<'a> Trainer<'a> {
             state.total_steps,
         );
         if resumed_from_epoch.is_none() {
-            warnings.extend(no_rate_warning(&schedule));
+            warnings.extend(warnings::no_rate(&schedule));
         }
         let loss = MatryoshkaLoss {
             dims: arguments.dims().to_vec(),
             weights: arguments.matryoshka_weights.clone().unwrap_or_default(),
             scale: arguments.scale,
         };
-        let gradients = vec![0.0; encoder.parameters().flat.len()];
         let mut trainer = Self {
             request,
             sink,
             checkpointer,
             resumed_from_epoch,
             state,
+            accumulator: GradientAccumulator::new(&encoder, loss),
+            token_budget: token_budget(&encoder),
             encoder,
             optimizer,
-            loss,
             sampler,
             schedule,
             evaluator,
             texts,
-            gradients,
-            d_embeddings: Vec::new(),
-            workspace: Workspace::default(),
             meter: StepMeter::new(),
             gradients_checked: resumed_from_epoch.is_some(),
         };
@@ -137,9 +132,9 @@ impl<'a> Trainer<'a> {
             // The last window may be shorter; its mean is over what it has, as the Hugging Face trainer does it.
             let share = 1.0 / window.len() as f64;
             let mut loss = 0.0;
-            for batch in window {
+            for micro_batch in &self.pack(window) {
                 stop_if_asked(&*self.sink)?;
-                loss += share * self.micro_batch(batch, share as f32)?;
+                loss += share * self.micro_batch(micro_batch.as_ref(), share as f32)?;
             }
             done += window.len();
             let epochs_done = f64::from(epoch - 1) + done as f64 / batches.len() as f64;
@@ -151,43 +146,41 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Forward, loss, backward; adds `share` of the gradient to the step's and returns the loss.
-    fn micro_batch(&mut self, rows: &[u32], share: f32) -> Result<f64, TrainError> {
-        let dropout = DropoutKey { seed: self.state.arguments.seed, micro_batch: self.state.micro_batches };
+    /// The micro-batches of a window. A pair alone has no negatives: its loss and gradient are exactly 0, which needs no
+    /// computing.
+    fn pack(&self, window: &[Vec<u32>]) -> Vec<Option<MicroBatch>> {
+        let pack = |rows: &Vec<u32>| {
+            (rows.len() > 1).then(|| MicroBatch::pack(self.texts.sequences_of(rows), self.token_budget))
+        };
+        window.iter().map(pack).collect()
+    }
+
+    /// Adds `share` of a micro-batch's gradient to the step's and returns the loss.
+    fn micro_batch(&mut self, micro_batch: Option<&MicroBatch>, share: f32) -> Result<f64, TrainError> {
+        let dropout = DropoutKey::new(self.state.arguments.seed, self.state.micro_batches);
         self.state.micro_batches += 1;
-        if rows.len() < 2 {
-            // A pair alone has no negatives: its loss and gradient are exactly 0, which needs no computing.
-            return Ok(0.0);
-        }
-        let batch = PackedBatch::from_sequences(self.texts.sequences_of(rows));
-        let embeddings = self.encoder.forward(&batch, Some(dropout), &mut self.workspace);
-        let dimension = embeddings.len() / batch.sequences();
-        let half = rows.len() * dimension;
-        self.d_embeddings.clear();
-        self.d_embeddings.resize(embeddings.len(), 0.0);
-        let (anchors, positives) = embeddings.split_at(half);
-        let (d_anchors, d_positives) = self.d_embeddings.split_at_mut(half);
-        let output = self.loss.forward_backward(anchors, positives, dimension, share, d_anchors, d_positives);
+        let Some(micro_batch) = micro_batch else { return Ok(0.0) };
+        let sink = &*self.sink;
+        let output = self.accumulator.add(&self.encoder, micro_batch, Some(dropout), share, &|| !sink.should_stop())?;
         if !output.total.is_finite() {
             return Err(TrainError::NonFiniteLoss { step: self.state.step + 1 });
         }
-        self.encoder.backward(&batch, &self.d_embeddings, &mut self.workspace, &mut self.gradients);
         Ok(output.total)
     }
 
     fn optimizer_step(&mut self, loss: f64, pairs: usize, epochs_done: f64) -> Result<(), TrainError> {
         // A loss of zero has no gradient to look at: no pair had negatives, or all are told apart already.
         if !self.gradients_checked && loss > 1e-6 {
-            gradients::check(&self.encoder.parameters().specs, &self.gradients)?;
+            gradients::check(&self.encoder.parameters().specs, self.accumulator.gradients())?;
             self.gradients_checked = true;
         }
         let learning_rate = self.schedule.at(self.state.step);
-        let grad_norm =
-            self.encoder.update(|parameters| self.optimizer.step(parameters, &self.gradients, learning_rate));
+        let gradients = self.accumulator.gradients();
+        let grad_norm = self.encoder.update(|parameters| self.optimizer.step(parameters, gradients, learning_rate));
         if !grad_norm.is_finite() {
             return Err(TrainError::NonFiniteGradient { step: self.state.step + 1 });
         }
-        self.gradients.fill(0.0);
+        self.accumulator.clear();
         self.state.step += 1;
         self.state.unlogged_loss += loss;
         self.state.unlogged_steps += 1;
@@ -228,7 +221,7 @@ impl<'a> Trainer<'a> {
             &self.encoder,
             &self.texts.sequences,
             self.state.arguments.dims(),
-            &mut self.workspace,
+            self.accumulator.workspace(),
             &mut |_| !sink.should_stop(),
         )?;
         let metrics = EvaluationMetrics { epoch, step: self.state.step, values };
@@ -238,87 +231,13 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Writes the checkpoint of the epoch just evaluated, and deletes those beyond `save_total_limit`.
-    pub(super) fn save_epoch(&mut self) -> Result<(), TrainError> {
-        let started = Instant::now();
-        self.phase(TrainPhase::Save);
-        let epoch = self.state.epoch;
-        let metric = self.metric_of_best(self.last_evaluation());
-        let is_best = self.state.best.is_none_or(|best| metric > best.metric);
-        let best = self.state.best.filter(|_| !is_best).unwrap_or(Best { epoch, metric });
-        self.state.best = Some(best);
-        if self.is_finished() {
-            self.warn_if_worse_than_before(best);
-        }
-        let card = self.model_card();
-        let written = self.checkpointer.write(epoch, |folder| {
-            self.encoder.save(folder, self.state.arguments.dims()).map_err(|error| error.to_string())?;
-            fs::write(folder.join("README.md"), card).map_err(|error| format!("README.md: {error}"))?;
-            self.state.save(folder)?;
-            save_optimizer(&self.optimizer, folder)
-        })?;
-        self.sink.on_event(TrainEvent::Checkpoint {
-            epoch,
-            step: self.state.step,
-            size_bytes: written.size_bytes,
-            sha256: written.sha256,
-            metric,
-            is_best,
-        });
-        self.remove_old_checkpoints()?;
-        self.add_time(TrainPhase::Save, started);
-        Ok(())
-    }
-
-    fn model_card(&self) -> String {
-        ModelCard {
-            base_model: &self.request.base_model,
-            inherited: &inherited_front_matter(&self.request.base_model_folder),
-            summary: self.encoder.summary(),
-            arguments: &self.state.arguments,
-            train_rows: self.request.train.len(),
-            eval_rows: self.request.eval.len(),
-            baseline: &self.state.evaluations[0],
-            metrics: self.last_evaluation(),
-        }
-        .render()
-    }
-
-    /// Deletes checkpoints beyond the limit.
-    fn remove_old_checkpoints(&mut self) -> Result<(), TrainError> {
-        let Some(best) = self.state.best else { return Ok(()) };
-        let limit = self.state.arguments.save_total_limit;
-        for epoch in retention::to_remove(&self.checkpointer.epochs()?, best.epoch, limit, self.is_finished()) {
-            self.checkpointer.remove(epoch)?;
-            self.sink.on_event(TrainEvent::CheckpointRemoved { epoch });
-        }
-        Ok(())
-    }
-
     /// What the run came to.
     pub(super) fn into_report(self) -> TrainReport {
         self.state.into_report(self.resumed_from_epoch)
     }
 
-    fn warn_if_worse_than_before(&mut self, best: Best) {
-        let baseline = self.metric_of_best(&self.state.evaluations[0]);
-        if best.metric <= baseline {
-            self.warn(format!(
-                "fine-tuning did not help: {} is {:.4} at best (epoch {}) and was {baseline:.4} before",
-                self.state.arguments.metric_for_best_model.as_deref().unwrap_or_default(),
-                best.metric,
-                best.epoch,
-            ));
-        }
-    }
-
     fn last_evaluation(&self) -> &EvaluationMetrics {
         self.state.evaluations.last().expect("the baseline is evaluated first")
-    }
-
-    fn metric_of_best(&self, metrics: &EvaluationMetrics) -> f64 {
-        let name = self.state.arguments.metric_for_best_model.as_deref().unwrap_or_default();
-        *metrics.values.get(name).expect("the metric was checked against the dimensions")
     }
 
     fn phase(&mut self, phase: TrainPhase) {
@@ -340,26 +259,4 @@ impl<'a> Trainer<'a> {
         };
         *self.state.timings.entry(key.to_owned()).or_default() += started.elapsed().as_secs_f64();
     }
-}
-
-fn single_pairs_warning(sampler: &PairSampler) -> Option<String> {
-    let batches = sampler.epoch(1);
-    let single = batches.iter().filter(|batch| batch.len() == 1).count();
-    (single > 1).then(|| {
-        format!(
-            "{single} of {} micro-batches hold a single pair, because the same texts stand in many rows; such a pair has no \
-             negatives and teaches nothing",
-            batches.len()
-        )
-    })
-}
-
-fn no_rate_warning(schedule: &LrSchedule) -> Option<String> {
-    (0..schedule.total_steps).all(|step| schedule.at(step) <= 0.0).then(|| {
-        format!(
-            "the learning rate is 0 in all of the {} optimizer steps, since the warm-up takes them all; fewer \
-             gradient_accumulation_steps or more epochs make more steps",
-            schedule.total_steps
-        )
-    })
 }

@@ -12,4 +12,5 @@ mod model;
 mod parity;
 mod routes;
 mod store;
+mod training;
 mod worker;

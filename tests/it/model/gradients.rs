@@ -38,7 +38,7 @@ fn loss(encoder: &SentenceEncoder, key: Option<DropoutKey>, gradients: Option<&m
 /// Moves each tensor along its own gradient: the loss must change by the gradient's norm times the distance.
 #[test]
 fn every_tensor_gets_its_true_gradient() {
-    let key = Some(DropoutKey { seed: 3, micro_batch: 9 });
+    let key = Some(DropoutKey::new(3, 9));
     for (pooling, normalize, key) in
         [("mean", true, None), ("mean", false, key), ("cls", true, key), ("max", false, None)]
     {
@@ -108,7 +108,7 @@ fn dropout_is_replayed_by_its_key_and_absent_without_one() {
     let folder = tempfile::tempdir().unwrap();
     TinyModel { dropout: 0.2, ..TinyModel::default() }.write(folder.path());
     let encoder = SentenceEncoder::load(folder.path()).unwrap();
-    let key = |micro_batch| Some(DropoutKey { seed: 3, micro_batch });
+    let key = |micro_batch| Some(DropoutKey::new(3, micro_batch));
     assert_eq!(loss(&encoder, key(1), None), loss(&encoder, key(1), None));
     assert_ne!(loss(&encoder, key(1), None), loss(&encoder, key(2), None));
     assert_ne!(loss(&encoder, key(1), None), loss(&encoder, None, None));
@@ -123,7 +123,7 @@ fn the_number_of_threads_changes_nothing() {
     let with_threads = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut gradients = vec![0.0; encoder.parameters().flat.len()];
-        let key = Some(DropoutKey { seed: 1, micro_batch: 1 });
+        let key = Some(DropoutKey::new(1, 1));
         let loss = pool.install(|| loss(&encoder, key, Some(&mut gradients)));
         (loss, gradients)
     };

@@ -1,0 +1,3 @@
+//! The parts of a training run.
+
+mod gradient_caching;
