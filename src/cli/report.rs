@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::domain::{EvaluationMetrics, TrainingArguments};
+use crate::domain::{EvaluationMetrics, Profile, TrainingArguments};
 use crate::training::{StepLog, TrainReport};
 
 /// A run, from what it was given to what came of it.
@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub(super) losses: Vec<StepLog>,
     /// Seconds per phase.
     pub(super) timings: BTreeMap<String, f64>,
+    /// Seconds by finer phase, tokens, and the rates of the training steps.
+    pub(super) profile: Profile,
     /// Seconds that this process took, reading and loading included.
     pub(super) wall_seconds: f64,
     /// The most memory that the process held.
@@ -76,6 +78,7 @@ impl Report {
             metrics: run.evaluations.into_iter().map(EpochMetrics::from).collect(),
             losses: run.log,
             timings: run.timings,
+            profile: run.profile,
             wall_seconds: 0.0,
             peak_memory_bytes: None,
             total_steps: run.total_steps,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DatasetId, JobId, TrainingArguments};
+use super::{DatasetId, JobId, Profile, TrainingArguments};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -105,6 +105,8 @@ pub struct Job {
     pub warnings: Vec<String>,
     /// Seconds per phase, once it ended well (`tokenize`, `baseline`, `train`, `evaluate`, `save`).
     pub timings: Option<std::collections::BTreeMap<String, f64>>,
+    /// Where its time went, and how fast it trained, once it ended well.
+    pub profile: Option<Profile>,
     /// The most memory that the process held while the job ran.
     pub peak_memory_bytes: Option<u64>,
     /// When it was submitted (RFC 3339, UTC).

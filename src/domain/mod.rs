@@ -14,6 +14,7 @@ mod metrics;
 mod metrics_table;
 mod model;
 mod precision;
+mod profile;
 mod secret;
 
 pub use arguments::{BatchSampler, LrSchedulerType, TrainingArguments};
@@ -29,4 +30,5 @@ pub use metrics::{EvaluationMetrics, MetricKey};
 pub use metrics_table::{MetricsRow, MetricsTable};
 pub use model::{Model, ModelReference, ModelSource, ModelStatus, ModelSummary, Pooling};
 pub use precision::Precision;
+pub use profile::{PhaseSeconds, Profile};
 pub use secret::Secret;

@@ -169,6 +169,12 @@ impl SentenceEncoder {
         self.folder.config.kept_bytes_per_token()
     }
 
+    /// The floating-point operations of the matrix products of a forward over `batch`.
+    #[must_use]
+    pub fn forward_operations(&self, batch: &PackedBatch) -> u64 {
+        self.folder.config.forward_operations(batch.cu_seqlens.windows(2).map(|ends| ends[1] - ends[0]))
+    }
+
     fn dimension(&self) -> usize {
         self.folder.summary.dimension
     }

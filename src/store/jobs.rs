@@ -47,6 +47,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, sqlx::Error> {
         error: code.zip(message).map(|(code, message)| JobError { code, message }),
         warnings: get_json(row, "warnings")?,
         timings: get_optional_json(row, "timings")?,
+        profile: get_optional_json(row, "profile")?,
         peak_memory_bytes: unsigned("peak_memory_bytes")?,
         created_at: row.try_get("created_at")?,
         started_at: row.try_get("started_at")?,

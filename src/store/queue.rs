@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Job, JobError, JobId, JobStatus, utc_now};
+use crate::domain::{Job, JobError, JobId, JobStatus, Profile, utc_now};
 
 use super::jobs::{changed, find, job};
 use super::rows::{int, json};
@@ -15,6 +15,8 @@ pub enum JobOutcome {
     Succeeded {
         /// Seconds per phase.
         timings: BTreeMap<String, f64>,
+        /// Where the time went, and how fast it trained.
+        profile: Profile,
     },
     /// An error ended it.
     Failed(JobError),
@@ -55,15 +57,18 @@ impl Store {
         outcome: &JobOutcome,
         peak_memory_bytes: Option<u64>,
     ) -> Result<StatusChange, StoreError> {
-        let (status, error, timings) = match outcome {
-            JobOutcome::Succeeded { timings } => (JobStatus::Succeeded, None, Some(json(timings))),
+        let (status, error, spent) = match outcome {
+            JobOutcome::Succeeded { timings, profile } => {
+                (JobStatus::Succeeded, None, Some((json(timings), json(profile))))
+            }
             JobOutcome::Failed(error) => (JobStatus::Failed, Some(error), None),
             JobOutcome::Cancelled => (JobStatus::Cancelled, None, None),
         };
+        let (timings, profile) = spent.unzip();
         let mut transaction = self.begin().await?;
         // The largest memory over all attempts: the job as a whole needed that much.
         let row = sqlx::query(
-            "update jobs set status = ?, cancel_requested = 0, error_code = ?, error_message = ?, timings = ?,
+            "update jobs set status = ?, cancel_requested = 0, error_code = ?, error_message = ?, timings = ?, profile = ?,
                 peak_memory_bytes = nullif(max(coalesce(peak_memory_bytes, 0), coalesce(?, 0)), 0), finished_at = ?
              where id = ? and status = 'running' returning *",
         )
@@ -71,6 +76,7 @@ impl Store {
         .bind(error.map(|error| error.code.clone()))
         .bind(error.map(|error| error.message.clone()))
         .bind(timings)
+        .bind(profile)
         .bind(peak_memory_bytes.map(int))
         .bind(utc_now())
         .bind(id.to_string())

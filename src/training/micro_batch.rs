@@ -14,6 +14,7 @@ use crate::model::{DropoutKey, SentenceEncoder, Workspace};
 
 use super::TrainError;
 use super::losses::matryoshka::{LossOutput, MatryoshkaLoss};
+use super::profile::{Spent, Stopwatch};
 
 /// What the activations kept at once may take. The recipe's micro-batches of 32 pairs need about a seventh of it for
 /// MiniLM and half of it for a BERT-base model.
@@ -115,7 +116,7 @@ impl GradientAccumulator {
     }
 
     /// Adds `share` times the gradient of a micro-batch's loss and returns the loss. Where the loss is not finite, no
-    /// gradient is added. `keep_going` is asked before each pack.
+    /// gradient is added. Time and work are added to `spent`. `keep_going` is asked before each pack.
     ///
     /// # Errors
     /// [`TrainError::Cancelled`] where `keep_going` says no.
@@ -125,6 +126,7 @@ impl GradientAccumulator {
         micro_batch: &MicroBatch,
         dropout: Option<DropoutKey>,
         share: f32,
+        spent: &mut Spent,
         keep_going: &dyn Fn() -> bool,
     ) -> Result<LossOutput, TrainError> {
         let go_on = || if keep_going() { Ok(()) } else { Err(TrainError::Cancelled) };
@@ -133,6 +135,7 @@ impl GradientAccumulator {
         self.embeddings.resize(micro_batch.sequences() * dimension, 0.0);
         self.d_embeddings.resize(self.embeddings.len(), 0.0);
         let packs = micro_batch.placed(dropout);
+        let mut watch = Stopwatch::start();
         let last = packs.len() - 1;
         for (number, Placed { pack, sequences, dropout }) in packs.iter().enumerate() {
             go_on()?;
@@ -143,9 +146,11 @@ impl GradientAccumulator {
             };
             self.embeddings[numbers(sequences)].copy_from_slice(embeddings);
         }
+        watch.lap(&mut spent.seconds.forward);
         let (anchors, positives) = self.embeddings.split_at(self.embeddings.len() / 2);
         let (d_anchors, d_positives) = self.d_embeddings.split_at_mut(anchors.len());
         let output = self.loss.forward_backward(anchors, positives, dimension, share, d_anchors, d_positives);
+        watch.lap(&mut spent.seconds.loss);
         if !output.total.is_finite() {
             return Ok(output);
         }
@@ -153,9 +158,14 @@ impl GradientAccumulator {
             if number != last {
                 go_on()?;
                 encoder.forward(pack, *dropout, &mut self.workspace);
+                watch.lap(&mut spent.seconds.forward);
             }
             let d_embeddings = &self.d_embeddings[numbers(sequences)];
             encoder.backward(pack, d_embeddings, &mut self.workspace, &mut self.gradients);
+            watch.lap(&mut spent.seconds.backward);
+            spent.tokens += pack.tokens() as u64;
+            // Backward multiplies by the weights and by the inputs, so it takes twice what forward takes.
+            spent.operations += 3 * encoder.forward_operations(pack);
         }
         Ok(output)
     }

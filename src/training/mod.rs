@@ -8,6 +8,7 @@ pub mod losses;
 pub mod micro_batch;
 mod model_card;
 pub mod optimizer;
+pub mod profile;
 mod retention;
 mod run;
 mod scheduler;

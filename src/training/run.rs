@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::domain::{EvaluationMetrics, Pair, TrainingArguments};
+use crate::domain::{EvaluationMetrics, Pair, Profile, TrainingArguments};
 
 use super::setup::Setup;
 use super::trainer::Trainer;
@@ -46,6 +46,8 @@ pub struct TrainReport {
     /// Seconds per phase: tokenize, baseline, train, evaluate, save; over all parts of an interrupted run, less what was
     /// done after its last checkpoint.
     pub timings: BTreeMap<String, f64>,
+    /// Seconds by finer phase, tokens, and the rates of the training steps; over all parts likewise.
+    pub profile: Profile,
 }
 
 /// One logged stretch of optimizer steps.

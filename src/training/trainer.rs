@@ -14,6 +14,7 @@ use super::checkpointer::Checkpointer;
 use super::losses::matryoshka::MatryoshkaLoss;
 use super::micro_batch::{GradientAccumulator, MicroBatch, token_budget};
 use super::optimizer::AdamW;
+use super::profile::Stopwatch;
 use super::run::StepLog;
 use super::setup::Setup;
 use super::sink::stop_if_asked;
@@ -126,7 +127,9 @@ impl<'a> Trainer<'a> {
         self.phase(TrainPhase::Train);
         self.meter.resume();
         let epoch = self.state.epoch + 1;
+        let mut watch = Stopwatch::start();
         let batches = self.sampler.epoch(epoch);
+        watch.lap(&mut self.state.spent.seconds.pack);
         let mut done = 0;
         for window in batches.chunks(self.state.arguments.gradient_accumulation_steps) {
             // The last window may be shorter; its mean is over what it has, as the Hugging Face trainer does it.
@@ -148,11 +151,14 @@ impl<'a> Trainer<'a> {
 
     /// The micro-batches of a window. A pair alone has no negatives: its loss and gradient are exactly 0, which needs no
     /// computing.
-    fn pack(&self, window: &[Vec<u32>]) -> Vec<Option<MicroBatch>> {
+    fn pack(&mut self, window: &[Vec<u32>]) -> Vec<Option<MicroBatch>> {
+        let mut watch = Stopwatch::start();
         let pack = |rows: &Vec<u32>| {
             (rows.len() > 1).then(|| MicroBatch::pack(self.texts.sequences_of(rows), self.token_budget))
         };
-        window.iter().map(pack).collect()
+        let packed = window.iter().map(pack).collect();
+        watch.lap(&mut self.state.spent.seconds.pack);
+        packed
     }
 
     /// Adds `share` of a micro-batch's gradient to the step's and returns the loss.
@@ -161,7 +167,9 @@ impl<'a> Trainer<'a> {
         self.state.micro_batches += 1;
         let Some(micro_batch) = micro_batch else { return Ok(0.0) };
         let sink = &*self.sink;
-        let output = self.accumulator.add(&self.encoder, micro_batch, Some(dropout), share, &|| !sink.should_stop())?;
+        let spent = &mut self.state.spent;
+        let keep_going = || !sink.should_stop();
+        let output = self.accumulator.add(&self.encoder, micro_batch, Some(dropout), share, spent, &keep_going)?;
         if !output.total.is_finite() {
             return Err(TrainError::NonFiniteLoss { step: self.state.step + 1 });
         }
@@ -169,6 +177,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn optimizer_step(&mut self, loss: f64, pairs: usize, epochs_done: f64) -> Result<(), TrainError> {
+        let mut watch = Stopwatch::start();
         // A loss of zero has no gradient to look at: no pair had negatives, or all are told apart already.
         if !self.gradients_checked && loss > 1e-6 {
             gradients::check(&self.encoder.parameters().specs, self.accumulator.gradients())?;
@@ -181,6 +190,7 @@ impl<'a> Trainer<'a> {
             return Err(TrainError::NonFiniteGradient { step: self.state.step + 1 });
         }
         self.accumulator.clear();
+        watch.lap(&mut self.state.spent.seconds.optimizer);
         self.state.step += 1;
         self.state.unlogged_loss += loss;
         self.state.unlogged_steps += 1;
@@ -250,13 +260,28 @@ impl<'a> Trainer<'a> {
     }
 
     fn add_time(&mut self, phase: TrainPhase, started: Instant) {
+        let elapsed = started.elapsed().as_secs_f64();
+        let seconds = &mut self.state.spent.seconds;
         let key = match phase {
-            TrainPhase::Tokenize => "tokenize",
-            TrainPhase::Baseline => "baseline",
+            TrainPhase::Tokenize => {
+                seconds.tokenize += elapsed;
+                "tokenize"
+            }
+            TrainPhase::Baseline => {
+                seconds.evaluate += elapsed;
+                "baseline"
+            }
+            // Its parts have clocks of their own.
             TrainPhase::Train => "train",
-            TrainPhase::Evaluate => "evaluate",
-            TrainPhase::Save => "save",
+            TrainPhase::Evaluate => {
+                seconds.evaluate += elapsed;
+                "evaluate"
+            }
+            TrainPhase::Save => {
+                seconds.save += elapsed;
+                "save"
+            }
         };
-        *self.state.timings.entry(key.to_owned()).or_default() += started.elapsed().as_secs_f64();
+        *self.state.timings.entry(key.to_owned()).or_default() += elapsed;
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::{EvaluationMetrics, Pair, TrainingArguments};
 use crate::model::Parameters;
 
 use super::optimizer::AdamW;
+use super::profile::Spent;
 use super::run::{StepLog, TrainReport};
 
 const STATE_FILE: &str = "trainer_state.json";
@@ -89,6 +90,9 @@ pub(super) struct TrainerState {
     pub(super) warnings: Vec<String>,
     /// Seconds per phase so far, over all the run's parts.
     pub(super) timings: BTreeMap<String, f64>,
+    /// The same by finer phase, and what is counted in them; absent in checkpoints of earlier versions.
+    #[serde(default)]
+    pub(super) spent: Spent,
 }
 
 impl TrainerState {
@@ -109,6 +113,7 @@ impl TrainerState {
             best: None,
             warnings: Vec::new(),
             timings: BTreeMap::new(),
+            spent: Spent::default(),
         }
     }
 
@@ -130,6 +135,7 @@ impl TrainerState {
             resumed_from_epoch,
             warnings: self.warnings,
             timings: self.timings,
+            profile: self.spent.profile(),
         }
     }
 
@@ -243,6 +249,7 @@ mod tests {
             best: Some(Best { epoch: 1, metric: 0.8 }),
             warnings: vec!["look".into()],
             timings: [("train".to_owned(), 12.5)].into(),
+            spent: Spent { tokens: 1 << 60, operations: u64::MAX - 1, ..Spent::default() },
         }
     }
 

@@ -117,7 +117,9 @@ fn ending(
             let (code, message) = store_failure(&error);
             failed(code, message)
         }
-        (Ok(Ok(report)), None) => Ending::Final(JobOutcome::Succeeded { timings: report.timings }),
+        (Ok(Ok(report)), None) => {
+            Ending::Final(JobOutcome::Succeeded { timings: report.timings, profile: report.profile })
+        }
         (Ok(Err(Failure::Train(TrainError::Cancelled))), None) => {
             if stop.is_cancel() {
                 Ending::Final(JobOutcome::Cancelled)

@@ -65,6 +65,7 @@ pub(super) async fn read(state: &AppState, body: &Map<String, Value>) -> Result<
             error: None,
             warnings: Vec::new(),
             timings: None,
+            profile: None,
             peak_memory_bytes: None,
             created_at: utc_now(),
             started_at: None,

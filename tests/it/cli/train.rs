@@ -47,6 +47,19 @@ fn a_run_writes_checkpoints_and_a_report_whose_numbers_eval_finds_again() {
     for phase in ["tokenize", "baseline", "train", "evaluate", "save"] {
         assert!(report["timings"][phase].as_f64().unwrap() >= 0.0, "{phase}");
     }
+    let profile = &report["profile"];
+    for phase in ["tokenize", "pack", "forward", "loss", "backward", "optimizer", "evaluate", "save"] {
+        assert!(profile["seconds"][phase].as_f64().unwrap() > 0.0, "{phase}");
+    }
+    let of_train = ["pack", "forward", "loss", "backward", "optimizer"].map(|phase| profile["seconds"][phase].as_f64());
+    let of_train: f64 = of_train.into_iter().flatten().sum();
+    assert!(of_train <= report["timings"]["train"].as_f64().unwrap(), "{profile}");
+    let tokens = profile["tokens"].as_u64().unwrap();
+    // Eight pairs, three times, of two special tokens and a word at the least.
+    assert!(tokens >= 3 * 8 * 2 * 3, "{tokens}");
+    let rate = profile["tokens_per_second"].as_f64().unwrap();
+    assert!((rate * of_train / tokens as f64 - 1.0).abs() < 1e-9, "{profile}");
+    assert!(profile["gflops"].as_f64().unwrap() > 0.0);
     assert!(report["wall_seconds"].as_f64().unwrap() > 0.0);
     #[cfg(target_os = "linux")]
     assert!(report["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);

@@ -130,6 +130,7 @@ pub(crate) fn run_epochs(
         resumed_from_epoch: Some(from).filter(|from| *from > 0),
         warnings: Vec::new(),
         timings: BTreeMap::from([("train".to_owned(), 0.25)]),
+        profile: rows::profile(),
     })
 }
 

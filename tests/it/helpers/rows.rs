@@ -3,7 +3,8 @@
 use matryo::data::dataset_files::write_stored;
 use matryo::domain::{
     ColumnMapping, DataDir, Dataset, DatasetFormat, DatasetId, EvaluationMetrics, Job, JobId, JobStatus, MetricKey,
-    Model, ModelId, ModelSource, ModelStatus, ModelSummary, Pair, Pooling, SplitSource, TrainingArguments, utc_now,
+    Model, ModelId, ModelSource, ModelStatus, ModelSummary, Pair, PhaseSeconds, Pooling, Profile, SplitSource,
+    TrainingArguments, utc_now,
 };
 use matryo::store::Store;
 
@@ -74,6 +75,7 @@ pub(crate) fn job(dataset: &Dataset, model: &Model) -> Job {
         error: None,
         warnings: Vec::new(),
         timings: None,
+        profile: None,
         peak_memory_bytes: None,
         created_at: utc_now(),
         started_at: None,
@@ -112,4 +114,10 @@ pub(crate) fn evaluation(epoch: u32, step: u64, value: f64) -> EvaluationMetrics
     let names = MetricKey::NAMES.iter().filter_map(|name| MetricKey::new(32, name));
     let keys = names.map(|key| key.to_string()).chain(["sequential_score".to_owned()]);
     EvaluationMetrics { epoch, step, values: keys.map(|key| (key, value)).collect() }
+}
+
+/// Where a fake run's time went.
+pub(crate) fn profile() -> Profile {
+    let seconds = PhaseSeconds { forward: 0.5, backward: 1.0, evaluate: 0.1 + 0.2, ..PhaseSeconds::default() };
+    Profile { seconds, tokens: 150, tokens_per_second: 100.0, gflops: 1.0 / 3.0 }
 }

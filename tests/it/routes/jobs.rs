@@ -27,6 +27,7 @@ async fn a_job_shows_how_far_it_is_and_what_it_has_reached() {
         "best": 0.52, "best_epoch": 2});
     assert_eq!(job["best_metric"], reached);
     assert!(job["finished_at"].is_string() && job["timings"]["train"].is_number());
+    assert_eq!(job["profile"], json!(crate::helpers::rows::profile()));
 }
 
 #[tokio::test]

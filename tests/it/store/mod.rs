@@ -49,7 +49,7 @@ impl Fixture {
     }
 
     async fn finish(&self, id: JobId) -> Job {
-        let outcome = JobOutcome::Succeeded { timings: [("train".to_owned(), 1.5)].into() };
+        let outcome = JobOutcome::Succeeded { timings: [("train".to_owned(), 1.5)].into(), profile: rows::profile() };
         self.store.finish(id, &outcome, Some(1 << 20)).await.expect("it ends").job
     }
 }

@@ -52,6 +52,7 @@ async fn a_success_keeps_timings_and_memory() {
     let ended = fixture.finish(job.id).await;
     assert_eq!(ended.status, JobStatus::Succeeded);
     assert_eq!(ended.timings, Some([("train".to_owned(), 1.5)].into()));
+    assert_eq!(ended.profile, Some(rows::profile()));
     assert_eq!(ended.peak_memory_bytes, Some(1 << 20));
     assert!(ended.finished_at.is_some() && ended.error.is_none());
     assert_eq!(fixture.store.get_job(job.id).await.expect("it is there"), ended);

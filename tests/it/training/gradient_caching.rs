@@ -6,6 +6,7 @@ use matryo::model::{DropoutKey, SentenceEncoder};
 use matryo::training::TrainError;
 use matryo::training::losses::matryoshka::{LossOutput, MatryoshkaLoss};
 use matryo::training::micro_batch::{GradientAccumulator, MicroBatch, token_budget};
+use matryo::training::profile::Spent;
 
 use crate::helpers::tiny_model::TinyModel;
 
@@ -31,7 +32,7 @@ fn accumulator(encoder: &SentenceEncoder) -> GradientAccumulator {
 
 fn compute(encoder: &SentenceEncoder, micro_batch: &MicroBatch) -> (LossOutput, Vec<f32>) {
     let mut accumulator = accumulator(encoder);
-    let output = accumulator.add(encoder, micro_batch, DROPOUT, 1.0, &|| true).unwrap();
+    let output = accumulator.add(encoder, micro_batch, DROPOUT, 1.0, &mut Spent::default(), &|| true).unwrap();
     (output, accumulator.gradients().to_vec())
 }
 
@@ -101,7 +102,8 @@ fn a_run_may_stop_between_packs() {
             asked.set(asked.get() + 1);
             asked.get() < stop_at
         };
-        let result = accumulator(&encoder).add(&encoder, &micro_batch, DROPOUT, 1.0, &keep_going);
+        let result =
+            accumulator(&encoder).add(&encoder, &micro_batch, DROPOUT, 1.0, &mut Spent::default(), &keep_going);
         assert!(matches!(result, Err(TrainError::Cancelled)), "{result:?}");
         assert_eq!(asked.get(), stop_at);
     }

@@ -38,6 +38,7 @@ async fn a_good_run_leaves_its_facts() {
     assert_eq!(job.status, JobStatus::Succeeded);
     assert_eq!((job.step, job.total_steps), (4, Some(4)));
     assert_eq!(job.timings, Some([("train".to_owned(), 0.25)].into()));
+    assert_eq!(job.profile, Some(crate::helpers::rows::profile()));
     assert!(job.peak_memory_bytes.is_some_and(|bytes| bytes > 0) || !cfg!(target_os = "linux"));
     let evaluations = fixture.store.evaluations(id).await.expect("they are read");
     assert_eq!(evaluations.iter().map(|evaluation| evaluation.epoch).collect::<Vec<_>>(), [0, 1, 2]);
