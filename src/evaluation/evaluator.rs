@@ -1,6 +1,11 @@
 //! A retrieval task made ready to be run again and again as the weights change: texts are tokenised once per job, each
-//! distinct text is embedded once per evaluation, and all dimensions are ranked from that one embedding.
+//! distinct query and document is embedded once per evaluation, and all dimensions are ranked from that one embedding.
+//!
+//! Memory does not grow with the corpus beyond token ids and a few numbers for each document: queries are embedded first
+//! and stay, documents are embedded a chunk at a time, searched, and let go.
 
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::data::text_table::TextTable;
@@ -9,14 +14,20 @@ use crate::model::{ModelError, SentenceEncoder, Workspace};
 
 use super::information_retrieval::RetrievalTask;
 use super::metrics::{MAX_RANK, RankedQuery, metrics_at_dim};
-use super::search::{Hit, SearchSpace};
+use super::search::{Hit, Search};
+
+/// Documents whose embeddings are held at once: 12 MB of MiniLM's.
+const DOCUMENTS_AT_ONCE: usize = 8192;
+/// Queries searched for at once. The lists of what they find take up to 800 bytes for each query and dimension, so up to
+/// 210 MB for each dimension; more queries are searched for in another pass, for which documents are embedded again.
+const QUERIES_AT_ONCE: usize = 1 << 18;
 
 /// A retrieval task whose texts are rows of a table.
 #[derive(Debug, Clone)]
 pub struct RetrievalEvaluator {
     /// The first so many rows of the table are the distinct documents.
     documents: usize,
-    /// The first so many rows are all the texts that an evaluation embeds.
+    /// How many texts an evaluation embeds.
     texts: usize,
     /// Where each distinct document stands in the corpus, ascending: more than once where passages are identical.
     copies: Vec<Vec<u32>>,
@@ -42,10 +53,11 @@ impl RetrievalEvaluator {
             }
             copies[row].push(place);
         }
-        let queries = task.queries.iter().map(|text| table.insert(text)).collect();
+        let queries: Vec<u32> = task.queries.iter().map(|text| table.insert(text)).collect();
+        let texts = queries.chunks(QUERIES_AT_ONCE).map(|queries| distinct(queries).len() + copies.len()).sum();
         let mut relevant = task.relevant.clone();
         relevant.iter_mut().for_each(|documents| documents.sort_unstable());
-        Self { documents: copies.len(), texts: table.len(), copies, queries, relevant }
+        Self { documents: copies.len(), texts, copies, queries, relevant }
     }
 
     /// How many texts an evaluation embeds.
@@ -67,24 +79,50 @@ impl RetrievalEvaluator {
         workspace: &mut Workspace,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<BTreeMap<String, f64>, ModelError> {
-        let embeddings = encoder.encode(&sequences[..self.texts], workspace, on_progress)?;
-        self.rank(&embeddings, encoder.summary().dimension, dims, &mut || on_progress(self.texts))
-            .ok_or(ModelError::Cancelled)
+        let sequence = |row: &u32| sequences[*row as usize].as_slice();
+        // Longest first over the whole corpus, so that the packs of a chunk hold texts of about one length.
+        let mut documents: Vec<u32> = (0_u32..).take(self.documents).collect();
+        documents.sort_by_key(|row| Reverse(sequence(row).len()));
+        let (on_progress, done) = (RefCell::new(on_progress), Cell::new(0));
+        let mut embed = |rows: &[u32]| {
+            let sequences: Vec<&[u32]> = rows.iter().map(sequence).collect();
+            let before = done.get();
+            encoder.encode(&sequences, workspace, &mut |embedded| {
+                done.set(before + embedded);
+                (on_progress.borrow_mut())(done.get())
+            })
+        };
+        let mut keep_going = || (on_progress.borrow_mut())(done.get());
+        self.rank(&documents, encoder.summary().dimension, dims, &mut embed, &mut keep_going)
     }
 
-    /// Metrics by key (`dim_128_cosine_ndcg@10`, …, `sequential_score`) from the texts' embeddings at full size,
-    /// `[texts, dimension]`; none where `keep_going` says no.
-    #[must_use]
-    pub fn rank(
+    /// Metrics by key (`dim_128_cosine_ndcg@10`, …, `sequential_score`). `embed` turns rows of the table into embeddings
+    /// at full size, `[rows, dimension]`; `documents` is the order in which it is asked for the documents, which does not
+    /// matter to the result.
+    fn rank(
         &self,
-        embeddings: &[f32],
+        documents: &[u32],
         dimension: usize,
         dims: &[usize],
+        embed: &mut dyn FnMut(&[u32]) -> Result<Vec<f32>, ModelError>,
         keep_going: &mut dyn FnMut() -> bool,
-    ) -> Option<BTreeMap<String, f64>> {
-        let space = SearchSpace { embeddings, dimension, documents: self.documents };
-        let ranked =
-            space.search(&self.queries, dims, MAX_RANK, |query, hits| self.ranked_query(query, hits), keep_going)?;
+    ) -> Result<BTreeMap<String, f64>, ModelError> {
+        let mut ranked: Vec<Vec<RankedQuery>> = vec![Vec::with_capacity(self.queries.len()); dims.len()];
+        for (group, queries) in self.queries.chunks(QUERIES_AT_ONCE).enumerate() {
+            let texts = distinct(queries);
+            let embeddings = embed(&texts)?;
+            let places = queries.iter().map(|row| texts.binary_search(row).expect("it is among them"));
+            let queries = places.flat_map(|place| &embeddings[place * dimension..][..dimension]).copied().collect();
+            let mut search = Search::new(queries, dimension, dims, MAX_RANK);
+            for rows in documents.chunks(DOCUMENTS_AT_ONCE) {
+                if !search.offer(&embed(rows)?, rows, keep_going) {
+                    return Err(ModelError::Cancelled);
+                }
+            }
+            let first = group * QUERIES_AT_ONCE;
+            let found = search.finish(dims, |query, hits| self.ranked_query(first + query, hits));
+            ranked.iter_mut().zip(found).for_each(|(ranked, found)| ranked.extend(found));
+        }
         let mut values = BTreeMap::new();
         for (dim, queries) in dims.iter().zip(ranked) {
             values.extend(metrics_at_dim(*dim, &queries).into_iter().map(|(key, value)| (key.to_string(), value)));
@@ -92,7 +130,7 @@ impl RetrievalEvaluator {
         if let Some(last) = dims.last().and_then(|dim| MetricKey::new(*dim, "ndcg@10")) {
             values.insert("sequential_score".into(), values[&last.to_string()]);
         }
-        Some(values)
+        Ok(values)
     }
 
     /// Puts the copies of each document found back into the list, in the order of score and corpus index, and looks
@@ -112,6 +150,14 @@ impl RetrievalEvaluator {
         let found = (0_u32..).zip(&places).filter(|(_, hit)| relevant.binary_search(&hit.document).is_ok());
         RankedQuery { hits: found.map(|(place, _)| place).collect(), relevant: relevant.len() }
     }
+}
+
+/// Each row once, ascending.
+fn distinct(rows: &[u32]) -> Vec<u32> {
+    let mut rows = rows.to_vec();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
 }
 
 /// Embeds a task's texts and counts its metrics at every dimension; of epoch 0, step 0. `on_progress` is told how many
@@ -141,8 +187,17 @@ mod tests {
     fn evaluate(task: &RetrievalTask, embed: impl Fn(&str) -> Vec<f32>, dims: &[usize]) -> BTreeMap<String, f64> {
         let mut table = TextTable::default();
         let evaluator = RetrievalEvaluator::new(task, &mut table);
-        let embeddings: Vec<f32> = (0..evaluator.texts()).flat_map(|row| embed(table.text(row as u32))).collect();
-        evaluator.rank(&embeddings, embeddings.len() / evaluator.texts(), dims, &mut || true).expect("not stopped")
+        let documents: Vec<u32> = (0..evaluator.documents as u32).rev().collect();
+        let mut embedded = 0;
+        let mut embed = |rows: &[u32]| {
+            embedded += rows.len();
+            assert!(rows.len() <= DOCUMENTS_AT_ONCE, "{} embeddings at once", rows.len());
+            Ok(rows.iter().flat_map(|row| embed(table.text(*row))).collect())
+        };
+        let dimension = embed(&[0]).map(|row: Vec<f32>| row.len()).expect("a text");
+        let values = evaluator.rank(&documents, dimension, dims, &mut embed, &mut || true).expect("not stopped");
+        assert_eq!(embedded, 1 + evaluator.texts());
+        values
     }
 
     fn task(queries: &[&str], corpus: &[&str], relevant: &[&[u32]]) -> RetrievalTask {
@@ -208,5 +263,27 @@ mod tests {
         let task = task(&["?x", "?x", "?x"], &corpus, &[&[99], &[100], &[150]]);
         let values = evaluate(&task, one_hot, &[3]);
         assert!((values["dim_3_cosine_map@100"] - 0.01 / 3.0).abs() < 1e-12);
+    }
+
+    /// However large the corpus, `evaluate` above sees to it that no more than a chunk is embedded at once.
+    #[test]
+    fn a_corpus_of_many_chunks_is_ranked_as_a_whole() {
+        let corpus: Vec<String> = (0..5 * DOCUMENTS_AT_ONCE + 7).map(|number| number.to_string()).collect();
+        let corpus: Vec<&str> = corpus.iter().map(String::as_str).collect();
+        // The last one is also a document.
+        let queries = ["?40000", "?8191", "?8192", "?0", "?40966", "20000"];
+        let task = task(&queries, &corpus, &[&[40_000], &[8191], &[8192], &[0], &[40_966], &[20_000]]);
+        // Directions scattered by their number, so far apart that no two look alike in float32.
+        let embed = |text: &str| {
+            let number: u64 = text.trim_start_matches('?').parse().expect("a number");
+            let scatter = |place: u64| {
+                let mixed = (number * 8 + place + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                (mixed >> 40) as f32 / (1 << 23) as f32 - 1.0
+            };
+            (0..8).map(scatter).collect()
+        };
+        let values = evaluate(&task, embed, &[8]);
+        assert_eq!(values["dim_8_cosine_accuracy@1"], 1.0, "{values:?}");
     }
 }

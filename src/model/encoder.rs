@@ -256,9 +256,9 @@ impl SentenceEncoder {
     ///
     /// # Errors
     /// [`ModelError::Cancelled`] where `on_progress` says so.
-    pub fn encode(
+    pub fn encode<S: AsRef<[u32]>>(
         &self,
-        sequences: &[Vec<u32>],
+        sequences: &[S],
         workspace: &mut Workspace,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>, ModelError> {
@@ -275,9 +275,9 @@ impl SentenceEncoder {
     ///
     /// # Errors
     /// As [`SentenceEncoder::encode`].
-    pub fn encode_pooled(
+    pub fn encode_pooled<S: AsRef<[u32]>>(
         &self,
-        sequences: &[Vec<u32>],
+        sequences: &[S],
         workspace: &mut Workspace,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>, ModelError> {
@@ -285,7 +285,7 @@ impl SentenceEncoder {
         let mut embeddings = vec![0.0; sequences.len() * dimension];
         let mut done = 0;
         for pack in packs(sequences) {
-            let batch = PackedBatch::from_sequences(pack.iter().map(|place| sequences[*place].as_slice()));
+            let batch = PackedBatch::from_sequences(pack.iter().map(|place| sequences[*place].as_ref()));
             self.pooled(&batch, None, Keep::Nothing, workspace);
             for (place, embedding) in pack.iter().zip(workspace.pooled.chunks_exact(dimension)) {
                 embeddings[place * dimension..(place + 1) * dimension].copy_from_slice(embedding);
@@ -300,13 +300,13 @@ impl SentenceEncoder {
 }
 
 /// The sequences' indices, longest first, cut into packs of at most [`PACK_TOKENS`] tokens (or one sequence).
-fn packs(sequences: &[Vec<u32>]) -> Vec<Vec<usize>> {
+fn packs<S: AsRef<[u32]>>(sequences: &[S]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sequences.len()).collect();
-    order.sort_by_key(|place| std::cmp::Reverse(sequences[*place].len()));
+    order.sort_by_key(|place| std::cmp::Reverse(sequences[*place].as_ref().len()));
     let mut packs: Vec<Vec<usize>> = Vec::new();
     let mut tokens = PACK_TOKENS;
     for place in order {
-        let length = sequences[place].len();
+        let length = sequences[place].as_ref().len();
         match packs.last_mut() {
             Some(pack) if tokens + length <= PACK_TOKENS => pack.push(place),
             _ => {
@@ -334,6 +334,6 @@ mod tests {
         all.sort_unstable();
         assert!(all.into_iter().eq(0..500));
         assert_eq!(super::packs(&[vec![1; PACK_TOKENS + 1], vec![1]]).len(), 2);
-        assert!(super::packs(&[]).is_empty());
+        assert!(super::packs::<Vec<u32>>(&[]).is_empty());
     }
 }
