@@ -17,14 +17,18 @@ fn training() -> Value {
     })
 }
 
-/// What must be the same: every epoch's checkpoint, and every metric to the last bit.
-type Course = (Vec<(u64, String)>, Value);
+/// What must be the same: every epoch's checkpoint, every metric to the last bit, and the tokens trained on.
+type Course = (Vec<(u64, String)>, Value, u64);
 
-fn course(checkpoints: &Value, metrics: &Value) -> Course {
+fn course(job: &Value, checkpoints: &Value, metrics: &Value) -> Course {
     let of = |one: &Value| {
         (one["epoch"].as_u64().expect("a number"), one["sha256"].as_str().expect("a checksum").to_owned())
     };
-    (checkpoints["data"].as_array().expect("a list").iter().map(of).collect(), metrics["rows"].clone())
+    (
+        checkpoints["data"].as_array().expect("a list").iter().map(of).collect(),
+        metrics["rows"].clone(),
+        job["profile"]["tokens"].as_u64().expect("a number"),
+    )
 }
 
 async fn undisturbed() -> Course {
@@ -32,9 +36,11 @@ async fn undisturbed() -> Course {
     register(&app, &TinyModel::default()).await;
     let dataset = upload(&app).await;
     let id = submit(&app, &dataset, training()).await;
-    assert_eq!(app.ended(id).await["status"], "succeeded");
+    let job = app.ended(id).await;
+    assert_eq!(job["status"], "succeeded");
     let path = format!("/v1/jobs/{id}");
     course(
+        &job,
         &app.get(&format!("{path}/checkpoints")).await.expect(200),
         &app.get(&format!("{path}/metrics")).await.expect(200),
     )
@@ -57,9 +63,11 @@ async fn a_server_that_stops_in_the_middle_changes_nothing() {
     let folder = app.stop().await;
     assert_stopped_running(&folder, id).await;
     let app = TestApp::start_in(folder, |_| {}).await;
-    assert_eq!(app.ended(id).await["status"], "succeeded");
+    let job = app.ended(id).await;
+    assert_eq!(job["status"], "succeeded");
     let path = format!("/v1/jobs/{id}");
     let disturbed = course(
+        &job,
         &app.get(&format!("{path}/checkpoints")).await.expect(200),
         &app.get(&format!("{path}/metrics")).await.expect(200),
     );
@@ -91,6 +99,6 @@ async fn a_server_killed_in_the_middle_of_an_epoch_changes_nothing() {
     let job = server.get(&path).await;
     assert_eq!(job["status"], "succeeded", "{job}");
     let disturbed =
-        course(&server.get(&format!("{path}/checkpoints")).await, &server.get(&format!("{path}/metrics")).await);
+        course(&job, &server.get(&format!("{path}/checkpoints")).await, &server.get(&format!("{path}/metrics")).await);
     assert_eq!(disturbed, undisturbed().await);
 }

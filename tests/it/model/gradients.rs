@@ -81,7 +81,7 @@ fn every_tensor_gets_its_true_gradient() {
 fn bf16_gradients_are_near_those_of_float32() {
     let folder = tempfile::tempdir().unwrap();
     TinyModel { hidden: 64, intermediate: 256, dropout: 0.2, ..TinyModel::default() }.write(folder.path());
-    let key = Some(DropoutKey { seed: 3, micro_batch: 9 });
+    let key = Some(DropoutKey::new(3, 9));
     let gradients = |precision| {
         let encoder = SentenceEncoder::load_in(folder.path(), precision, Purpose::Training).unwrap();
         let mut gradients = vec![0.0; encoder.parameters().flat.len()];
