@@ -50,7 +50,8 @@ pub fn metrics_at_dim(dim: usize, queries: &[RankedQuery]) -> Vec<(MetricKey, f6
     let mut mean = |name: &str, of: &dyn Fn(&RankedQuery) -> f64| {
         let sum: f64 = answered.iter().map(|query| of(query)).sum();
         let key = MetricKey::new(dim, name).expect("the name is listed");
-        values.push((key, if answered.is_empty() { 0.0 } else { sum / answered.len() as f64 }));
+        // An empty sum of floats is -0; adding 0 makes it 0.
+        values.push((key, if answered.is_empty() { 0.0 } else { sum / answered.len() as f64 + 0.0 }));
     };
     for k in ACCURACY_PRECISION_RECALL_AT {
         mean(&format!("accuracy@{k}"), &|query| f64::from(u8::from(query.hits_before(k) > 0)));
@@ -112,6 +113,12 @@ mod tests {
         let unanswerable = RankedQuery { hits: vec![], relevant: 0 };
         assert_eq!(values(&[answered.clone(), unanswerable.clone()]), values(&[answered]));
         assert!(values(&[unanswerable]).values().all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn nothing_found_is_zero_and_not_minus_zero() {
+        let missed = RankedQuery { hits: vec![], relevant: 1 };
+        assert!(values(&[missed]).values().all(|value| *value == 0.0 && value.is_sign_positive()));
     }
 
     #[test]
