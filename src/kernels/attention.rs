@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::dropout::DropoutStream;
 use super::matmul::{Accumulate, Layout, product};
-use super::room;
 use super::vector::{dot, exp, max, sum, vectorized};
+use super::{room, with_scratch};
 
 /// The shape of packed attention.
 #[derive(Debug, Clone, Copy)]
@@ -18,14 +18,6 @@ pub(crate) struct Shape<'a> {
     pub(crate) heads: usize,
     /// Each head's size; the factor before the softmax is one over its square root.
     pub(crate) head_size: usize,
-}
-
-/// Room for one sequence's square matrices, one head at a time.
-#[derive(Debug, Default)]
-struct Scratch {
-    probabilities: Vec<f32>,
-    masked: Vec<f32>,
-    gradient: Vec<f32>,
 }
 
 /// One sequence's place.
@@ -88,6 +80,14 @@ fn cut<'s>(mut values: &'s mut [f32], shape: Shape<'_>, width: usize) -> Vec<&'s
     parts
 }
 
+/// Works on each sequence with its part of the results, on all threads. The longest go first and each is a task of its
+/// own: their cost grows with the square of the length, and one that came last would leave the other threads idle.
+fn for_each_sequence<P: Send>(parts: impl Iterator<Item = (Sequence, P)>, work: impl Fn(Sequence, P) + Sync) {
+    let mut tasks: Vec<_> = parts.collect();
+    tasks.sort_by_key(|(sequence, _)| std::cmp::Reverse(sequence.length));
+    tasks.into_par_iter().with_max_len(1).for_each(|(sequence, part)| work(sequence, part));
+}
+
 /// `context = dropout(softmax(query keyᵀ / √head_size)) value`, per sequence and head. `qkv` is `[tokens, 3 * hidden]`,
 /// `context` `[tokens, hidden]`; `log_sums` (`[tokens * heads]`) holds for backward the logarithm of each softmax's sum.
 pub(crate) fn attention(
@@ -97,36 +97,40 @@ pub(crate) fn attention(
     context: &mut [f32],
     log_sums: &mut [f32],
 ) {
-    let tasks: Vec<_> =
-        shape.sequences().zip(cut(context, shape, shape.hidden())).zip(cut(log_sums, shape, shape.heads)).collect();
-    tasks.into_par_iter().for_each_init(Scratch::default, |scratch, ((sequence, context), log_sums)| {
-        let Sequence { start, length, .. } = sequence;
-        for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
-            let probabilities = room(&mut scratch.probabilities, length * length);
-            shape.scores(qkv, sequence, head, probabilities);
-            vectorized!({
-                for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
-                    let most = max(row);
-                    for score in row.iter_mut() {
-                        *score = exp(*score - most);
+    let parts = shape.sequences().zip(cut(context, shape, shape.hidden())).zip(cut(log_sums, shape, shape.heads));
+    for_each_sequence(
+        parts.map(|((sequence, context), log_sums)| (sequence, (context, log_sums))),
+        |sequence, parts| {
+            let (Sequence { start, length, .. }, (context, log_sums)) = (sequence, parts);
+            with_scratch(|[probabilities]| {
+                for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
+                    let probabilities = room(probabilities, length * length);
+                    shape.scores(qkv, sequence, head, probabilities);
+                    vectorized!({
+                        for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
+                            let most = max(row);
+                            for score in row.iter_mut() {
+                                *score = exp(*score - most);
+                            }
+                            let total = sum(row);
+                            let share = 1.0 / total;
+                            for value in row.iter_mut() {
+                                *value *= share;
+                            }
+                            *log_sum = most + total.ln();
+                        }
+                    });
+                    if let Some(dropout) = &dropout {
+                        dropout.apply(shape.unit(sequence, head), probabilities);
                     }
-                    let total = sum(row);
-                    let share = 1.0 / total;
-                    for value in row.iter_mut() {
-                        *value *= share;
-                    }
-                    *log_sum = most + total.ln();
+                    let left = (&*probabilities, Layout::dense(length, length));
+                    let value = (qkv, shape.part(start, length, 2, head));
+                    let result = (&mut *context, shape.head(0, length, head));
+                    product(left, value, result, 1.0, Accumulate::Replace, true);
                 }
             });
-            if let Some(dropout) = &dropout {
-                dropout.apply(shape.unit(sequence, head), probabilities);
-            }
-            let left = (&*probabilities, Layout::dense(length, length));
-            let value = (qkv, shape.part(start, length, 2, head));
-            let result = (&mut *context, shape.head(0, length, head));
-            product(left, value, result, 1.0, Accumulate::Replace, true);
-        }
-    });
+        },
+    );
 }
 
 /// From the gradient by the context writes the one by query, key and value. `qkv`, `log_sums` and `dropout` are those of
@@ -139,55 +143,63 @@ pub(crate) fn attention_backward(
     d_context: &[f32],
     d_qkv: &mut [f32],
 ) {
-    let tasks: Vec<_> = shape.sequences().zip(cut(d_qkv, shape, 3 * shape.hidden())).collect();
-    tasks.into_par_iter().for_each_init(Scratch::default, |scratch, (sequence, d_qkv)| {
+    let parts = shape.sequences().zip(cut(d_qkv, shape, 3 * shape.hidden()));
+    for_each_sequence(parts, |sequence, d_qkv| {
         let Sequence { start, length, .. } = sequence;
-        let square = Layout::dense(length, length);
-        let log_sums = &log_sums[start * shape.heads..][..length * shape.heads];
-        for (head, log_sums) in log_sums.chunks_exact(length).enumerate() {
-            let probabilities = room(&mut scratch.probabilities, length * length);
-            shape.scores(qkv, sequence, head, probabilities);
-            vectorized!({
-                for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
-                    for score in row {
-                        *score = exp(*score - log_sum);
+        with_scratch(|[probabilities, mask, masked, gradient]| {
+            let square = Layout::dense(length, length);
+            let log_sums = &log_sums[start * shape.heads..][..length * shape.heads];
+            for (head, log_sums) in log_sums.chunks_exact(length).enumerate() {
+                let probabilities = room(probabilities, length * length);
+                shape.scores(qkv, sequence, head, probabilities);
+                vectorized!({
+                    for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
+                        for score in row {
+                            *score = exp(*score - log_sum);
+                        }
                     }
-                }
-            });
-            let d_head = (d_context, shape.head(start, length, head));
-            let d_part = |part: usize| shape.part(0, length, part, head);
+                });
+                let d_head = (d_context, shape.head(start, length, head));
+                let d_part = |part: usize| shape.part(0, length, part, head);
 
-            let masked = match &dropout {
-                None => &*probabilities,
-                Some(dropout) => {
-                    let masked = room(&mut scratch.masked, length * length);
-                    masked.copy_from_slice(probabilities);
-                    dropout.apply(shape.unit(sequence, head), masked);
-                    &*masked
-                }
-            };
-            product((masked, square.transposed()), d_head, (d_qkv, d_part(2)), 1.0, Accumulate::Replace, true);
+                let mask = room(mask, length * length);
+                let masked = match &dropout {
+                    None => &*probabilities,
+                    Some(dropout) => {
+                        mask.fill(1.0);
+                        dropout.apply(shape.unit(sequence, head), mask);
+                        let masked = room(masked, length * length);
+                        vectorized!(for ((masked, p), factor) in masked.iter_mut().zip(&*probabilities).zip(&*mask) {
+                            *masked = p * factor;
+                        });
+                        &*masked
+                    }
+                };
+                product((masked, square.transposed()), d_head, (d_qkv, d_part(2)), 1.0, Accumulate::Replace, true);
 
-            let gradient = room(&mut scratch.gradient, length * length);
-            let value = (qkv, shape.part(start, length, 2, head).transposed());
-            product(d_head, value, (gradient, square), 1.0, Accumulate::Replace, true);
-            if let Some(dropout) = &dropout {
-                dropout.apply(shape.unit(sequence, head), gradient);
+                let gradient = room(gradient, length * length);
+                let value = (qkv, shape.part(start, length, 2, head).transposed());
+                product(d_head, value, (gradient, square), 1.0, Accumulate::Replace, true);
+                if dropout.is_some() {
+                    vectorized!(for (d, factor) in gradient.iter_mut().zip(&*mask) {
+                        *d *= factor;
+                    });
+                }
+                vectorized!({
+                    for (d, p) in gradient.chunks_exact_mut(length).zip(probabilities.chunks_exact(length)) {
+                        let along = dot(d, p);
+                        for (d, p) in d.iter_mut().zip(p) {
+                            *d = p * (*d - along);
+                        }
+                    }
+                });
+                let (query, key) = (shape.part(start, length, 0, head), shape.part(start, length, 1, head));
+                let factor = shape.factor();
+                product((gradient, square), (qkv, key), (d_qkv, d_part(0)), factor, Accumulate::Replace, true);
+                let turned = (&*gradient, square.transposed());
+                product(turned, (qkv, query), (d_qkv, d_part(1)), factor, Accumulate::Replace, true);
             }
-            vectorized!({
-                for (d, p) in gradient.chunks_exact_mut(length).zip(probabilities.chunks_exact(length)) {
-                    let along = dot(d, p);
-                    for (d, p) in d.iter_mut().zip(p) {
-                        *d = p * (*d - along);
-                    }
-                }
-            });
-            let (query, key) = (shape.part(start, length, 0, head), shape.part(start, length, 1, head));
-            let factor = shape.factor();
-            product((gradient, square), (qkv, key), (d_qkv, d_part(0)), factor, Accumulate::Replace, true);
-            let turned = (&*gradient, square.transposed());
-            product(turned, (qkv, query), (d_qkv, d_part(1)), factor, Accumulate::Replace, true);
-        }
+        });
     });
 }
 

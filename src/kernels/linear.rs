@@ -1,4 +1,4 @@
-//! Linear layers: their products forward and back, in float32 or with factors rounded to bfloat16.
+//! Linear layers: their products forward and back, in float32 or in bfloat16.
 //!
 //! Weights change once per optimizer step and are read by many products in between, so they are laid out for those once
 //! per step. Forward and back work on a few rows at a time, on the thread that calls, so that a block of the model can go
@@ -8,29 +8,37 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::bf16::{self, Panels, Rows, Unit};
 use super::matmul::{Accumulate, Layout, product};
+use super::packed::{self, Panels, Rows, Unit};
 
 /// How matrix products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// In float32.
-    Float32,
-    /// Factors rounded to bfloat16, sums in float32.
-    Bf16(Unit),
+    /// In float32, through the gemm crate: on any CPU.
+    Gemm,
+    /// In a unit's numbers, of factors that are packed once for many products.
+    Packed(Unit),
 }
 
-/// Tokens of a stretch of a weight's gradient: enough to write the gradient seldom, few enough that a panel stays in the
-/// second-level cache.
-const STRETCH: usize = 1024;
+impl Arithmetic {
+    /// The fastest for float32 on this CPU.
+    #[must_use]
+    pub fn float32() -> Self {
+        if Unit::Float32.is_available() { Self::Packed(Unit::Float32) } else { Self::Gemm }
+    }
+}
+
+/// Words of a stretch of tokens in a weight's gradient: enough to write the gradient seldom, few enough that a panel stays
+/// in the second-level cache.
+const STRETCH_WORDS: usize = 512;
 /// Rows of a weight's gradient that one task takes: whole tiles of every unit.
 const GRADIENT_ROWS: usize = 96;
 
 /// One side of a layer's products.
 #[derive(Debug, Clone)]
 enum Factor {
-    Float32(Vec<f32>),
-    Bf16(Unit, Panels),
+    Gemm(Vec<f32>),
+    Packed(Unit, Panels),
 }
 
 /// The weights of one linear layer, or of several that read the same input and are computed as one, made ready for
@@ -50,11 +58,11 @@ impl PackedLinear {
     pub(crate) fn pack(weights: &[&[f32]], inputs: usize, arithmetic: Arithmetic, for_backward: bool) -> Self {
         let outputs = weights.iter().map(|weight| weight.len()).sum::<usize>() / inputs;
         let mut packed = match arithmetic {
-            Arithmetic::Float32 => {
-                Self { inputs, outputs, forward: Factor::Float32(vec![0.0; inputs * outputs]), backward: None }
+            Arithmetic::Gemm => {
+                Self { inputs, outputs, forward: Factor::Gemm(vec![0.0; inputs * outputs]), backward: None }
             }
-            Arithmetic::Bf16(unit) => {
-                let empty = || Factor::Bf16(unit, Panels::default());
+            Arithmetic::Packed(unit) => {
+                let empty = || Factor::Packed(unit, Panels::default());
                 Self { inputs, outputs, forward: empty(), backward: for_backward.then(empty) }
             }
         };
@@ -66,11 +74,11 @@ impl PackedLinear {
     pub(crate) fn repack(&mut self, weights: &[&[f32]]) {
         let (inputs, outputs) = (self.inputs, self.outputs);
         match &mut self.forward {
-            Factor::Float32(turned) => turn(weights, inputs, outputs, turned),
-            Factor::Bf16(unit, panels) => {
+            Factor::Gemm(turned) => turn(weights, inputs, outputs, turned),
+            Factor::Packed(unit, panels) => {
                 let joined = weights.concat();
                 panels.pack(*unit, &joined, Layout::dense(outputs, inputs).transposed());
-                if let Some(Factor::Bf16(unit, panels)) = &mut self.backward {
+                if let Some(Factor::Packed(unit, panels)) = &mut self.backward {
                     panels.pack(*unit, &joined, Layout::dense(outputs, inputs));
                 }
             }
@@ -80,8 +88,8 @@ impl PackedLinear {
     /// Bytes held besides the weights themselves.
     pub(crate) fn bytes(&self) -> usize {
         let of = |factor: &Factor| match factor {
-            Factor::Float32(values) => size_of_val(&**values),
-            Factor::Bf16(_, panels) => panels.bytes(),
+            Factor::Gemm(values) => size_of_val(&**values),
+            Factor::Packed(_, panels) => panels.bytes(),
         };
         of(&self.forward) + self.backward.as_ref().map_or(0, of)
     }
@@ -116,13 +124,13 @@ impl PackedLinear {
         }
         let (inner, columns) = (left.len() / rows, result.len() / rows);
         match factor {
-            Factor::Float32(right) => {
+            Factor::Gemm(right) => {
                 let (left, right) = ((left, Layout::dense(rows, inner)), (&**right, Layout::dense(inner, columns)));
                 product(left, right, (result, Layout::dense(rows, columns)), 1.0, into, true);
             }
-            Factor::Bf16(unit, panels) => with_words(|words| {
+            Factor::Packed(unit, panels) => with_words(|words| {
                 let left = Rows::pack(*unit, left, Layout::dense(rows, inner), words);
-                bf16::multiply(*unit, left, panels, result, into);
+                packed::multiply(*unit, left, panels, result, into);
             }),
         }
     }
@@ -155,20 +163,25 @@ pub(crate) fn weight_gradients(
         return;
     }
     let outputs = d_output.len() / rows;
-    let Arithmetic::Bf16(unit) = arithmetic else {
-        let mut first = 0;
-        for d_weight in d_weights {
-            let part = d_weight.len() / inputs;
-            let left = Layout::columns_of(0, rows, outputs, first, part).transposed();
-            let result = (&mut **d_weight, Layout::dense(part, inputs));
-            product((d_output, left), (input, Layout::dense(rows, inputs)), result, 1.0, Accumulate::Add, false);
-            first += part;
+    let unit = match arithmetic {
+        Arithmetic::Packed(unit) if unit != Unit::Float32 => unit,
+        // In float32 packing all rows costs more than it gains: the gemm crate is as fast.
+        _ => {
+            let mut first = 0;
+            for d_weight in d_weights {
+                let part = d_weight.len() / inputs;
+                let left = Layout::columns_of(0, rows, outputs, first, part).transposed();
+                let result = (&mut **d_weight, Layout::dense(part, inputs));
+                product((d_output, left), (input, Layout::dense(rows, inputs)), result, 1.0, Accumulate::Add, false);
+                first += part;
+            }
+            return;
         }
-        return;
     };
     with_gradient_room(|words, panels| {
-        for start in (0..rows).step_by(STRETCH) {
-            let count = STRETCH.min(rows - start);
+        let stretch = STRETCH_WORDS * unit.numbers();
+        for start in (0..rows).step_by(stretch) {
+            let count = stretch.min(rows - start);
             panels.pack(unit, input, Layout::dense(rows, inputs).rows_from(start, count));
             let left = Layout::dense(rows, outputs).rows_from(start, count).transposed();
             let left = Rows::pack_in_parallel(unit, d_output, left, words);
@@ -177,7 +190,7 @@ pub(crate) fn weight_gradients(
                 let blocks = d_weight.par_chunks_mut(GRADIENT_ROWS * inputs).enumerate();
                 blocks.for_each(|(block, d_weight)| {
                     let left = left.part(first + block * GRADIENT_ROWS, d_weight.len() / inputs);
-                    bf16::multiply(unit, left, panels, d_weight, Accumulate::Add);
+                    packed::multiply(unit, left, panels, d_weight, Accumulate::Add);
                 });
                 first += d_weight.len() / inputs;
             }
@@ -211,8 +224,8 @@ mod tests {
     }
 
     fn arithmetics() -> impl Iterator<Item = Arithmetic> {
-        let hardware = Unit::in_hardware().map(Arithmetic::Bf16);
-        [Arithmetic::Float32, Arithmetic::Bf16(Unit::Portable)].into_iter().chain(hardware)
+        let units = [Unit::Float32, Unit::Amx, Unit::Avx512, Unit::Portable].into_iter();
+        [Arithmetic::Gemm].into_iter().chain(units.filter(|unit| unit.is_available()).map(Arithmetic::Packed))
     }
 
     /// Three layers of one input, as attention has them, in every arithmetic, against the definition.

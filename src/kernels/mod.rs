@@ -9,7 +9,6 @@
 use std::cell::RefCell;
 
 pub mod attention;
-pub mod bf16;
 pub mod dropout;
 pub mod embedding;
 pub mod gelu;
@@ -17,6 +16,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
 pub mod optimizer;
+pub mod packed;
 pub mod similarity;
 pub mod vector;
 
@@ -28,6 +28,12 @@ pub(crate) fn row_block(rows: usize) -> usize {
     const TASKS: usize = 8;
     const WHOLE_TILES: usize = 6;
     rows.div_ceil(TASKS).next_multiple_of(WHOLE_TILES).clamp(WHOLE_TILES, MOST)
+}
+
+/// Runs a computation of many parallel parts on the pool's own threads. From outside, each part would put the caller to
+/// sleep and wake it again, which takes as long as a small part.
+pub(crate) fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
 }
 
 /// Room for `N` intermediate results of a task, kept by each thread; their contents are whatever was left there.
@@ -50,10 +56,13 @@ pub(crate) fn add_in_order<'p>(partial: impl Iterator<Item = &'p [f32]>, total: 
     }
 }
 
-/// The first `length` numbers of a buffer that grows where it must and never shrinks.
+/// The first `length` numbers of a buffer that grows where it must and never shrinks. What stood there is lost when it
+/// grows: old numbers are not worth copying, and a little more than is asked for saves growing again for the next batch.
 pub(crate) fn room(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if buffer.len() < length {
-        buffer.resize(length, 0.0);
+        let more = if buffer.is_empty() { 0 } else { length / 8 };
+        *buffer = Vec::new();
+        *buffer = vec![0.0; length + more];
     }
     &mut buffer[..length]
 }

@@ -7,7 +7,7 @@ use crate::data::packing::PackedBatch;
 use crate::data::tokenization::TextTokenizer;
 use crate::domain::{ModelSummary, Precision};
 use crate::kernels::linear::{Arithmetic, PackedLinear};
-use crate::kernels::room;
+use crate::kernels::{on_pool, room};
 
 use super::bert::{Bert, BertWorkspace};
 use super::blocks::{Keep, Weights, normalize, normalize_backward, pool, pool_backward};
@@ -181,7 +181,7 @@ impl SentenceEncoder {
 
     /// Pooled embeddings, `[sequences, dimension]`, in `workspace.pooled`.
     fn pooled(&self, batch: &PackedBatch, dropout: Option<DropoutKey>, keep: Keep, workspace: &mut Workspace) {
-        let hidden = self.bert.forward(self.weights(), batch, dropout, keep, &mut workspace.bert);
+        let hidden = on_pool(|| self.bert.forward(self.weights(), batch, dropout, keep, &mut workspace.bert));
         let pooled = room(&mut workspace.pooled, batch.sequences() * self.dimension());
         pool(self.folder.summary.pooling, hidden, &batch.cu_seqlens, self.dimension(), pooled);
     }
@@ -247,7 +247,8 @@ impl SentenceEncoder {
         let d_hidden = room(&mut workspace.d_hidden, batch.tokens() * dimension);
         let hidden = self.bert.kept_output(batch, &workspace.bert);
         pool_backward(self.folder.summary.pooling, hidden, &batch.cu_seqlens, dimension, d_pooled, d_hidden);
-        self.bert.backward(self.weights(), batch, workspace.dropout, &mut workspace.bert, d_hidden, gradients);
+        let (dropout, saved) = (workspace.dropout, &mut workspace.bert);
+        on_pool(|| self.bert.backward(self.weights(), batch, dropout, saved, d_hidden, gradients));
     }
 
     /// Embeds any number of sequences, sorted by length and packed by a token budget; `[sequences, dimension]` in

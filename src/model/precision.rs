@@ -1,16 +1,16 @@
 //! What computes a precision on this machine.
 
 use crate::domain::Precision;
-use crate::kernels::bf16::Unit;
 use crate::kernels::linear::Arithmetic;
+use crate::kernels::packed::Unit;
 
 /// The arithmetic that stands for a precision here.
 pub(super) fn arithmetic(precision: Precision) -> Arithmetic {
-    let hardware = Unit::in_hardware();
+    let hardware = Unit::for_bf16();
     match precision {
-        Precision::Float32 => Arithmetic::Float32,
-        Precision::Auto => hardware.map_or(Arithmetic::Float32, Arithmetic::Bf16),
-        Precision::Bf16 => Arithmetic::Bf16(hardware.unwrap_or(Unit::Portable)),
+        Precision::Float32 => Arithmetic::float32(),
+        Precision::Auto => hardware.map_or_else(Arithmetic::float32, Arithmetic::Packed),
+        Precision::Bf16 => Arithmetic::Packed(hardware.unwrap_or(Unit::Portable)),
     }
 }
 
@@ -18,8 +18,8 @@ pub(super) fn arithmetic(precision: Precision) -> Arithmetic {
 #[must_use]
 pub fn resolve_precision(precision: Precision) -> Precision {
     match arithmetic(precision) {
-        Arithmetic::Float32 => Precision::Float32,
-        Arithmetic::Bf16(_) => Precision::Bf16,
+        Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32) => Precision::Float32,
+        Arithmetic::Packed(Unit::Amx | Unit::Avx512 | Unit::Portable) => Precision::Bf16,
     }
 }
 
@@ -27,10 +27,10 @@ pub fn resolve_precision(precision: Precision) -> Precision {
 #[must_use]
 pub fn describe_precision(precision: Precision) -> &'static str {
     match arithmetic(precision) {
-        Arithmetic::Float32 => "float32",
-        Arithmetic::Bf16(Unit::Amx) => "bf16 (AMX)",
-        Arithmetic::Bf16(Unit::Avx512) => "bf16 (AVX512-BF16)",
-        Arithmetic::Bf16(Unit::Portable) => "bf16 (plain Rust: this CPU has no instructions for it)",
+        Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32) => "float32",
+        Arithmetic::Packed(Unit::Amx) => "bf16 (AMX)",
+        Arithmetic::Packed(Unit::Avx512) => "bf16 (AVX512-BF16)",
+        Arithmetic::Packed(Unit::Portable) => "bf16 (plain Rust: this CPU has no instructions for it)",
     }
 }
 
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn auto_is_bf16_exactly_where_the_cpu_has_it() {
-        let expected = if Unit::in_hardware().is_some() { Precision::Bf16 } else { Precision::Float32 };
+        let expected = if Unit::for_bf16().is_some() { Precision::Bf16 } else { Precision::Float32 };
         assert_eq!(resolve_precision(Precision::Auto), expected);
         assert_eq!(resolve_precision(Precision::Float32), Precision::Float32);
         assert_eq!(resolve_precision(Precision::Bf16), Precision::Bf16);

@@ -1,8 +1,10 @@
-//! Matrix products whose factors are rounded to bfloat16 and whose sums are float32, on the CPU's own units for them.
+//! Matrix products of packed factors, with float32 sums: of float32 factors, or of factors rounded to bfloat16, on the
+//! CPU's own units for them.
 //!
-//! Both factors are packed first. A word holds two neighbours along the inner dimension (the lower one in the low half),
-//! as the instructions take them. The left factor is packed by rows ([`Rows`]), the right one in panels of [`COLUMNS`]
-//! columns ([`Panels`]); both are padded with zeros to a multiple of [`INNER`] along the inner dimension.
+//! Factors are packed into words. In float32 a word is a number; in bfloat16 it holds two neighbours along the inner
+//! dimension (the lower one in the low half), as the instructions take them. The left factor is packed by rows
+//! ([`Rows`]), the right one in panels of [`COLUMNS`] columns ([`Panels`]); both are padded with zeros to a multiple of
+//! [`WORDS`] along the inner dimension.
 //!
 //! Each number of a result is summed in the order of the inner dimension, whatever rows and columns are computed with it.
 
@@ -21,26 +23,28 @@ use super::matmul::Accumulate;
 
 /// Columns of a panel.
 pub(crate) const COLUMNS: usize = 64;
-/// Both factors are padded to a multiple of this along the inner dimension: what one AMX tile takes.
-pub(crate) const INNER: usize = 32;
+/// Both factors are padded to a multiple of so many words along the inner dimension: what one AMX tile takes.
+pub(crate) const WORDS: usize = 16;
 /// The most rows that a unit computes at once.
 const MOST_ROWS: usize = 32;
 
-/// What computes products of bfloat16 numbers.
+/// What computes products of packed factors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Advanced Matrix Extensions: tiles of 16 rows of 32 numbers.
+    /// float32: fused multiply-adds of AVX-512 registers.
+    Float32,
+    /// bfloat16: Advanced Matrix Extensions, tiles of 16 rows of 32 numbers.
     Amx,
-    /// The dot products of pairs in AVX-512 registers (AVX512-BF16).
+    /// bfloat16: dot products of pairs in AVX-512 registers (AVX512-BF16).
     Avx512,
-    /// Plain Rust, for any CPU: right, but slower than float32.
+    /// bfloat16: plain Rust, for any CPU; right, but slower than float32.
     Portable,
 }
 
 impl Unit {
-    /// The best that this CPU has in hardware, and that the operating system lets the process use.
+    /// The best for bfloat16 that this CPU has in hardware, and that the operating system lets the process use.
     #[must_use]
-    pub fn in_hardware() -> Option<Self> {
+    pub fn for_bf16() -> Option<Self> {
         static FOUND: OnceLock<Option<Unit>> = OnceLock::new();
         *FOUND.get_or_init(|| {
             let units = [Self::Amx, Self::Avx512];
@@ -53,37 +57,51 @@ impl Unit {
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Amx => avx512::is_available() && amx::is_available(),
+            Self::Float32 => avx512::has_float32(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::is_available(),
+            Self::Amx => avx512::has_bf16() && amx::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::has_bf16(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Amx | Self::Avx512 => false,
+            Self::Float32 | Self::Amx | Self::Avx512 => false,
             Self::Portable => true,
         }
+    }
+
+    /// Numbers in a word.
+    pub(super) fn numbers(self) -> usize {
+        if self == Self::Float32 { 1 } else { 2 }
+    }
+
+    /// Words of a factor along an inner dimension, with the padding.
+    fn words(self, inner: usize) -> usize {
+        inner.div_ceil(self.numbers()).next_multiple_of(WORDS)
     }
 
     /// Rows that are computed at once.
     fn tile_rows(self) -> usize {
         match self {
             Self::Amx => MOST_ROWS,
-            Self::Avx512 | Self::Portable => 6,
+            Self::Float32 | Self::Avx512 | Self::Portable => 6,
         }
     }
 
     /// Writes `rows` (at most [`Unit::tile_rows`]) rows of one panel's columns.
-    fn tile(self, left: &[u32], rows: usize, panel: &[u32], pairs: usize, tile: Tile<'_>) {
-        assert!((1..=self.tile_rows()).contains(&rows) && left.len() >= rows * pairs, "the rows are packed");
-        assert!(panel.len() >= pairs * COLUMNS && pairs.is_multiple_of(INNER / 2), "the panel is packed");
+    fn tile(self, left: &[u32], rows: usize, panel: &[u32], words: usize, tile: Tile<'_>) {
+        assert!((1..=self.tile_rows()).contains(&rows) && left.len() >= rows * words, "the rows are packed");
+        assert!(panel.len() >= words * COLUMNS && words.is_multiple_of(WORDS), "the panel is packed");
         assert!(tile.result.len() >= (rows - 1) * tile.row_stride + COLUMNS, "the tile lies in the result");
         debug_assert!(self.is_available(), "{self:?} was chosen where the CPU has it");
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Amx => amx::tile(left, rows, panel, pairs, tile),
+            Self::Float32 => avx512::tile::<false>(left, rows, panel, words, tile),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::tile(left, rows, panel, pairs, tile),
+            Self::Amx => amx::tile(left, rows, panel, words, tile),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::tile::<true>(left, rows, panel, words, tile),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Amx | Self::Avx512 => unreachable!("it is not available"),
-            Self::Portable => portable::tile(left, rows, panel, pairs, tile),
+            Self::Float32 | Self::Amx | Self::Avx512 => unreachable!("it is not available"),
+            Self::Portable => portable::tile(left, rows, panel, words, tile),
         }
     }
 }
@@ -101,24 +119,24 @@ struct Tile<'a> {
 /// Where the shapes do not fit each other.
 pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut [f32], into: Accumulate) {
     let columns = right.columns();
-    assert_eq!(left.pairs(), right.pairs(), "both factors have one inner dimension");
+    assert_eq!(left.words(), right.words(), "both factors have one inner dimension");
     assert_eq!(result.len(), left.rows() * columns, "the result has the factors' rows and columns");
-    let pairs = right.pairs();
+    let words = right.words();
     for (number, panel) in right.panels().enumerate() {
         let first_column = number * COLUMNS;
         let width = COLUMNS.min(columns - first_column);
         for first in (0..left.rows()).step_by(unit.tile_rows()) {
             let rows = unit.tile_rows().min(left.rows() - first);
-            let words = left.words_from(first);
+            let words_left = left.after(first);
             let place = &mut result[first * columns + first_column..];
             if width == COLUMNS {
-                unit.tile(words, rows, panel, pairs, Tile { result: place, row_stride: columns, into });
+                unit.tile(words_left, rows, panel, words, Tile { result: place, row_stride: columns, into });
                 continue;
             }
             // The last panel is wider than the result: computed beside it.
             let mut edge = [0.0; MOST_ROWS * COLUMNS];
             let tile = Tile { result: &mut edge, row_stride: COLUMNS, into: Accumulate::Replace };
-            unit.tile(words, rows, panel, pairs, tile);
+            unit.tile(words_left, rows, panel, words, tile);
             for (row, edge) in edge.chunks_exact(COLUMNS).take(rows).enumerate() {
                 for (value, product) in place[row * columns..][..width].iter_mut().zip(edge) {
                     *value = if into == Accumulate::Add { *value + product } else { *product };
@@ -139,15 +157,16 @@ mod tests {
         (0..count).map(|index| ((index * step) % 1013) as f32 * 0.013 - 6.5).collect()
     }
 
-    fn rounded(value: f32) -> f64 {
-        f64::from(bf16::from_f32(value).to_f32())
+    fn rounded(unit: Unit, value: f32) -> f64 {
+        f64::from(if unit == Unit::Float32 { value } else { bf16::from_f32(value).to_f32() })
     }
 
     /// Each unit that this CPU has, over shapes with every kind of edge, factors as they are and turned, against
     /// float64 sums of the rounded factors.
     #[test]
     fn products_are_those_of_the_rounded_factors() {
-        let units = [Unit::Amx, Unit::Avx512, Unit::Portable].into_iter().filter(|unit| unit.is_available());
+        let units =
+            [Unit::Float32, Unit::Amx, Unit::Avx512, Unit::Portable].into_iter().filter(|unit| unit.is_available());
         for unit in units {
             for (rows, inner, columns) in [
                 (1, 1, 1),
@@ -178,8 +197,8 @@ mod tests {
                             let (i, j) = (place / columns, place % columns);
                             let product: f64 = (0..inner)
                                 .map(|k| {
-                                    rounded(at(turned, &left, i, k, rows, inner))
-                                        * rounded(at(turned, &right, k, j, inner, columns))
+                                    rounded(unit, at(turned, &left, i, k, rows, inner))
+                                        * rounded(unit, at(turned, &right, k, j, inner, columns))
                                 })
                                 .sum();
                             let expected = product + if into == Accumulate::Add { 3.0 } else { 0.0 };
@@ -195,19 +214,20 @@ mod tests {
     /// A row's products do not depend on the rows beside it, so neither on how rows are divided among threads.
     #[test]
     fn a_row_alone_gives_the_same_bits() {
-        let Some(unit) = Unit::in_hardware() else { return };
-        let (rows, inner, columns) = (20, 64, 128);
-        let (left, right) = (numbers(rows * inner, 7), numbers(inner * columns, 11));
-        let (mut panels, mut words) = (Panels::default(), Vec::new());
-        panels.pack(unit, &right, Layout::dense(inner, columns));
-        let mut all = vec![0.0; rows * columns];
-        let packed = Rows::pack(unit, &left, Layout::dense(rows, inner), &mut words);
-        multiply(unit, packed, &panels, &mut all, Accumulate::Replace);
-        for row in 0..rows {
-            let mut alone = vec![0.0; columns];
-            let packed = Rows::pack(unit, &left[row * inner..][..inner], Layout::dense(1, inner), &mut words);
-            multiply(unit, packed, &panels, &mut alone, Accumulate::Replace);
-            assert_eq!(alone, all[row * columns..][..columns]);
+        for unit in [Unit::Float32, Unit::Avx512].into_iter().filter(|unit| unit.is_available()) {
+            let (rows, inner, columns) = (20, 64, 128);
+            let (left, right) = (numbers(rows * inner, 7), numbers(inner * columns, 11));
+            let (mut panels, mut words) = (Panels::default(), Vec::new());
+            panels.pack(unit, &right, Layout::dense(inner, columns));
+            let mut all = vec![0.0; rows * columns];
+            let packed = Rows::pack(unit, &left, Layout::dense(rows, inner), &mut words);
+            multiply(unit, packed, &panels, &mut all, Accumulate::Replace);
+            for row in 0..rows {
+                let mut alone = vec![0.0; columns];
+                let packed = Rows::pack(unit, &left[row * inner..][..inner], Layout::dense(1, inner), &mut words);
+                multiply(unit, packed, &panels, &mut alone, Accumulate::Replace);
+                assert_eq!(alone, all[row * columns..][..columns]);
+            }
         }
     }
 }

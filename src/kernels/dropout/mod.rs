@@ -5,6 +5,9 @@
 //! 1, 2, 3"), whose 128 bits make eight 16-bit draws. The rate is thereby rounded to a multiple of 1/65536, and the
 //! scale of what is kept follows the rounded rate.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use super::vector::vectorized;
 
 /// Rounds; 7 is the least number that passes BigCrush, by the paper.
@@ -53,15 +56,26 @@ impl DropoutStream {
     /// Multiplies `values` by the mask of `unit` (a row, say): dropped ones become 0, the others grow by the scale.
     pub(crate) fn apply(&self, unit: u32, values: &mut [f32]) {
         let unit = self.first_unit + unit;
+        let done = self.apply_in_hardware(unit, values);
         vectorized!({
             let mut factors = [0.0; LANES * DRAWS];
-            for (number, values) in values.chunks_mut(LANES * DRAWS).enumerate() {
-                self.factors(unit, (number * LANES) as u32, &mut factors);
+            for (number, values) in values[done..].chunks_mut(LANES * DRAWS).enumerate() {
+                self.factors(unit, (done / DRAWS + number * LANES) as u32, &mut factors);
                 for (value, factor) in values.iter_mut().zip(&factors) {
                     *value *= factor;
                 }
             }
         });
+    }
+
+    /// Does what whole blocks there are where the CPU has AVX-512; returns how many values that were.
+    fn apply_in_hardware(&self, unit: u32, values: &mut [f32]) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_available() {
+            let Self { key, micro_batch, site, threshold, scale, .. } = *self;
+            return avx512::apply(avx512::Mask { key, unit, site, micro_batch, threshold, scale }, values);
+        }
+        0
     }
 
     /// The factors of `LANES` counters from `block` on. Draw `d` of lane `l` lies at `d * LANES + l`, which keeps the
@@ -120,6 +134,22 @@ mod tests {
             let mut words = counter.map(|word| [word; LANES]);
             philox(&mut words, key);
             assert_eq!(words.map(|word| word[LANES - 1]), expected);
+        }
+    }
+
+    /// Whole blocks may be computed in hardware; the plain loops give the same bits.
+    #[test]
+    fn hardware_and_plain_loops_agree() {
+        let stream = DropoutStream::new(7, 1 << 33 | 3, 1, 0.3).expect("the rate is above 0").from_unit(5);
+        for length in [1, LANES * DRAWS, LANES * DRAWS + 1, 5 * LANES * DRAWS + 77] {
+            let (mut values, mut plain) = (vec![1.0; length], vec![1.0; length]);
+            stream.apply(2, &mut values);
+            let mut factors = [0.0; LANES * DRAWS];
+            for (number, values) in plain.chunks_mut(LANES * DRAWS).enumerate() {
+                stream.factors(7, (number * LANES) as u32, &mut factors);
+                values.copy_from_slice(&factors[..values.len()]);
+            }
+            assert_eq!(values, plain);
         }
     }
 
