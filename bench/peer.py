@@ -117,6 +117,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         evaluator=evaluator,
         callbacks=[steps],
     )
+    if not args.whole_job:
+        warm_up(model, trainer.loss, rows[: args.batch], args.precision)
     started = time.perf_counter()
     trainer.train()
     timings["train"] = time.perf_counter() - started
@@ -127,6 +129,14 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         report["final"] = ndcg_by_dim(last, args.dims, "eval_")
         timings["evaluate"] = last["eval_runtime"]
     return report
+
+
+def warm_up(model: SentenceTransformer, loss: torch.nn.Module, rows: list[Row], precision: str) -> None:
+    """One batch forward and back before the first step is timed; the weights stay as they are."""
+    columns = [model.preprocess([row[key] for row in rows]) for key in ("anchor", "positive")]
+    with autocast(precision):
+        loss(columns, None).backward()
+    model.zero_grad()
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:

@@ -31,9 +31,9 @@ class Sizes:
 
 # The recipe's arguments on all data; rounds are chosen for a run of 45 minutes on 2 cores.
 FULL = Sizes(
-    batch=32, accumulation=16, step_rows=1024, evaluation_rows=None, evaluation_questions=None, passages=2048,
+    batch=32, accumulation=16, step_rows=1536, evaluation_rows=None, evaluation_questions=None, passages=2048,
     job_rows=None, job_questions=None, growth_rows=None, large_rows=128, large_batch=32, large_accumulation=2,
-    rounds={"step": 2, "evaluation": 1, "encode": 3, "job": 1, "large": 1},
+    rounds={"step": 2, "evaluation": 1, "encode": 2, "job": 1, "large": 1},
 )
 # Enough that every part of the command runs; its figures mean nothing.
 QUICK = Sizes(

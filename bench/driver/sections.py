@@ -118,7 +118,7 @@ def training_variants(
         ran = context.peers.sentence_transformers(
             "train", model, train, "--test", test, "--precision", precision, "--batch", batch,
             "--accumulation", accumulation, "--dims", ",".join(map(str, dims)))
-        return with_rate(ran | {"seconds": seconds_of_a_step(ran["step_seconds"])}, pairs, "pairs/s")
+        return with_rate(ran | {"seconds": mean(ran["step_seconds"])}, pairs, "pairs/s")
 
     variants: dict[str, Callable[[], Measurement]] = {}
     for label, precision in ours.items():
@@ -126,12 +126,6 @@ def training_variants(
     for precision in peers:
         variants[f"peer-{precision}"] = lambda precision=precision: peer_step(precision)
     return variants
-
-
-def seconds_of_a_step(seconds: list[float]) -> float:
-    """The peer's mean, without its first step where that was slower than the rest, as a warm-up would be."""
-    first, rest = seconds[0], seconds[1:]
-    return mean(rest) if rest and first > mean(rest) else mean(seconds)
 
 
 def evaluation(context: Context) -> Section:

@@ -11,9 +11,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::config::{Device, LogFormat, ServeConfig};
-use crate::domain::DataDir;
+use crate::domain::{DataDir, Precision};
 use crate::http::{self, AppState, HttpLimits, ModelPulls};
 use crate::hub::HubSettings;
+use crate::model::describe_precision;
 use crate::serving::{EmbeddingService, ServingOptions};
 use crate::store::Store;
 use crate::worker::{Worker, WorkerContext, WorkerError};
@@ -170,7 +171,8 @@ fn device(asked: Device) -> Result<&'static str, CliError> {
         Device::Auto | Device::Cpu => {
             let why = if asked == Device::Cpu { "it was asked for" } else { "this build computes on the CPU only" };
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            tracing::info!(device = "cpu", why, threads, "device chosen");
+            let fastest = describe_precision(Precision::Auto);
+            tracing::info!(device = "cpu", why, threads, fastest, "device chosen");
             Ok("cpu")
         }
     }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::data::split::{separate_ids, split_pairs};
 use crate::domain::{FieldError, MetricsTable, Pair, TrainEvent};
+use crate::model::describe_precision;
 use crate::training::{self, TrainError, TrainReport, TrainRequest, TrainSink};
 use crate::worker::memory::PeakMemory;
 
@@ -68,13 +69,15 @@ impl TrainCommand {
         self.check_report()?;
         let (train, eval) = self.pairs()?;
         let FoundModel { name, folder } = self.revision.find(&self.base_model)?;
-        say(&format!("{name}: {} pairs to train on, {} to evaluate on", train.len(), eval.len()));
+        let arguments = self.training.arguments();
+        let (pairs, questions, numbers) = (train.len(), eval.len(), describe_precision(arguments.precision));
+        say(&format!("{name}: {pairs} pairs to train on, {questions} to evaluate on; matrix products in {numbers}"));
         let request = TrainRequest {
             base_model_folder: folder.clone(),
             base_model: name.clone(),
             train,
             eval,
-            arguments: self.training.arguments(),
+            arguments,
             checkpoints: self.out.clone(),
         };
         let mut sink = Sink { display: RunDisplay::new(), memory: PeakMemory::start(), stop: StopFlag::listen()? };

@@ -56,6 +56,26 @@ impl PackedBatch {
     }
 }
 
+/// The sequences' indices, longest first, cut into packs of at most `tokens` tokens (or one sequence).
+pub fn longest_first<S: AsRef<[u32]>>(sequences: &[S], tokens: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    order.sort_by_key(|place| std::cmp::Reverse(sequences[*place].as_ref().len()));
+    let mut packs: Vec<Vec<usize>> = Vec::new();
+    let mut packed = tokens;
+    for place in order {
+        let length = sequences[place].as_ref().len();
+        match packs.last_mut() {
+            Some(pack) if packed + length <= tokens => pack.push(place),
+            _ => {
+                packs.push(vec![place]);
+                packed = 0;
+            }
+        }
+        packed += length;
+    }
+    packs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +94,20 @@ mod tests {
         }
         assert_eq!(PackedBatch::within(slices(), 100_000), [PackedBatch::from_sequences(slices())]);
         assert!(PackedBatch::within([], 10).is_empty());
+    }
+
+    #[test]
+    fn packs_by_length_hold_every_sequence_once_and_keep_to_the_budget() {
+        const BUDGET: usize = 4096;
+        let sequences: Vec<Vec<u32>> = (0..500).map(|i| vec![1; 1 + (i * 37) % 700]).collect();
+        let packs = longest_first(&sequences, BUDGET);
+        let tokens = |pack: &Vec<usize>| pack.iter().map(|place| sequences[*place].len()).sum::<usize>();
+        assert!(packs.iter().all(|pack| tokens(pack) <= BUDGET && !pack.is_empty()));
+        let mut all = packs.concat();
+        assert!(all.windows(2).all(|two| sequences[two[0]].len() >= sequences[two[1]].len()));
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..500));
+        assert_eq!(longest_first(&[vec![1; BUDGET + 1], vec![1]], BUDGET).len(), 2);
+        assert!(longest_first::<Vec<u32>>(&[], BUDGET).is_empty());
     }
 }

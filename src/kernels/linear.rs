@@ -223,18 +223,34 @@ mod tests {
         (0..count).map(|index| ((index * step) % 13) as f32 - 6.0).collect()
     }
 
+    const SHAPES: [(usize, usize, usize); 6] =
+        [(1, 1, 1), (3, 5, 7), (70, 64, 32), (129, 33, 65), (2, 96, 128), (2100, 8, 3)];
+
     fn arithmetics() -> impl Iterator<Item = Arithmetic> {
         let units = [Unit::Float32, Unit::Amx, Unit::Avx512, Unit::Portable].into_iter();
         [Arithmetic::Gemm].into_iter().chain(units.filter(|unit| unit.is_available()).map(Arithmetic::Packed))
     }
 
-    /// Three layers of one input, as attention has them, in every arithmetic, against the definition.
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn layers_of_random_shapes_go_forward_and_back(
+            rows in 1_usize..150, inputs in 1_usize..150, outputs in 1_usize..80,
+        ) {
+            check(&[(rows, inputs, outputs)]);
+        }
+    }
+
     #[test]
     fn layers_go_forward_and_back_by_definition() {
+        check(&SHAPES);
+    }
+
+    /// Three layers of one input, as attention has them, in every arithmetic, against the definition.
+    fn check(shapes: &[(usize, usize, usize)]) {
         for arithmetic in arithmetics() {
-            for (rows, inputs, outputs) in
-                [(1, 1, 1), (3, 5, 7), (70, 64, 32), (129, 33, 65), (2, 96, 128), (2100, 8, 3)]
-            {
+            for (rows, inputs, outputs) in shapes.iter().copied() {
                 let input = numbers(rows * inputs, 5);
                 let weights: Vec<Vec<f32>> = [7, 3, 11].map(|step| numbers(outputs * inputs, step)).into();
                 let weights: Vec<&[f32]> = weights.iter().map(Vec::as_slice).collect();

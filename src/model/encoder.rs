@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::packing::PackedBatch;
+use crate::data::packing::{PackedBatch, longest_first};
 use crate::data::tokenization::TextTokenizer;
 use crate::domain::{ModelSummary, Precision};
 use crate::kernels::linear::{Arithmetic, PackedLinear};
@@ -13,37 +13,10 @@ use super::bert::{Bert, BertWorkspace};
 use super::blocks::{Keep, Weights, normalize, normalize_backward, pool, pool_backward};
 use super::folder::ModelFolder;
 use super::precision::arithmetic;
-use super::{ModelError, Parameters};
+use super::{DropoutKey, ModelError, Parameters};
 
 /// Tokens of a pack that is only embedded: enough rows to keep the products busy, few enough to stay in the caches.
 const PACK_TOKENS: usize = 4096;
-
-/// Names one micro-batch's dropout masks: the same key gives the same masks, so that nothing need be saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DropoutKey {
-    /// The job's seed.
-    pub seed: u64,
-    /// The micro-batch's number since the start of the run.
-    pub micro_batch: u64,
-    /// Where in the micro-batch the pack lies that is computed: how many sequences stand before it.
-    pub first_sequence: usize,
-    /// How many tokens stand before it.
-    pub first_token: usize,
-}
-
-impl DropoutKey {
-    /// The masks of a whole micro-batch.
-    #[must_use]
-    pub fn new(seed: u64, micro_batch: u64) -> Self {
-        Self { seed, micro_batch, first_sequence: 0, first_token: 0 }
-    }
-
-    /// The masks of a pack of the micro-batch: the same, bit for bit, however the micro-batch is cut.
-    #[must_use]
-    pub fn from(self, first_sequence: usize, first_token: usize) -> Self {
-        Self { first_sequence, first_token, ..self }
-    }
-}
 
 /// What forward saves for backward, and room to work in; grows to the largest batch seen and is then reused.
 #[derive(Debug, Default)]
@@ -285,7 +258,7 @@ impl SentenceEncoder {
         let dimension = self.dimension();
         let mut embeddings = vec![0.0; sequences.len() * dimension];
         let mut done = 0;
-        for pack in packs(sequences) {
+        for pack in longest_first(sequences, PACK_TOKENS) {
             let batch = PackedBatch::from_sequences(pack.iter().map(|place| sequences[*place].as_ref()));
             self.pooled(&batch, None, Keep::Nothing, workspace);
             for (place, embedding) in pack.iter().zip(workspace.pooled.chunks_exact(dimension)) {
@@ -297,44 +270,5 @@ impl SentenceEncoder {
             }
         }
         Ok(embeddings)
-    }
-}
-
-/// The sequences' indices, longest first, cut into packs of at most [`PACK_TOKENS`] tokens (or one sequence).
-fn packs<S: AsRef<[u32]>>(sequences: &[S]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..sequences.len()).collect();
-    order.sort_by_key(|place| std::cmp::Reverse(sequences[*place].as_ref().len()));
-    let mut packs: Vec<Vec<usize>> = Vec::new();
-    let mut tokens = PACK_TOKENS;
-    for place in order {
-        let length = sequences[place].as_ref().len();
-        match packs.last_mut() {
-            Some(pack) if tokens + length <= PACK_TOKENS => pack.push(place),
-            _ => {
-                packs.push(vec![place]);
-                tokens = 0;
-            }
-        }
-        tokens += length;
-    }
-    packs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packs_hold_every_sequence_once_and_keep_to_the_budget() {
-        let sequences: Vec<Vec<u32>> = (0..500).map(|i| vec![1; 1 + (i * 37) % 700]).collect();
-        let packs = packs(&sequences);
-        let tokens = |pack: &Vec<usize>| pack.iter().map(|place| sequences[*place].len()).sum::<usize>();
-        assert!(packs.iter().all(|pack| tokens(pack) <= PACK_TOKENS && !pack.is_empty()));
-        let mut all = packs.concat();
-        assert!(all.windows(2).all(|two| sequences[two[0]].len() >= sequences[two[1]].len()));
-        all.sort_unstable();
-        assert!(all.into_iter().eq(0..500));
-        assert_eq!(super::packs(&[vec![1; PACK_TOKENS + 1], vec![1]]).len(), 2);
-        assert!(super::packs::<Vec<u32>>(&[]).is_empty());
     }
 }

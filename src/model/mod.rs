@@ -4,6 +4,7 @@ mod bert;
 mod blocks;
 mod config;
 mod cost;
+mod dropout_key;
 mod encoder;
 mod error;
 mod folder;
@@ -11,7 +12,8 @@ mod parameters;
 mod precision;
 
 pub use config::EncoderConfig;
-pub use encoder::{DropoutKey, Purpose, SentenceEncoder, Workspace};
+pub use dropout_key::DropoutKey;
+pub use encoder::{Purpose, SentenceEncoder, Workspace};
 pub use error::ModelError;
 pub use folder::load_tokenizer;
 pub use parameters::{ParameterSpec, Parameters};

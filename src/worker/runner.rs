@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::domain::{DataDir, Job};
+use crate::model::describe_precision;
 use crate::store::{Store, StoreError};
 
 use super::attempt::{Ending, attempt};
@@ -61,7 +62,8 @@ impl Runner {
     fn work(&mut self, job: &Job) {
         let span = tracing::info_span!("job", job_id = %job.id);
         let _entered = span.enter();
-        tracing::info!(base_model = job.base_model, "job taken up");
+        let precision = describe_precision(job.training.precision);
+        tracing::info!(base_model = job.base_model, precision, "job taken up");
         self.reserve.hold();
         let (ending, memory) =
             attempt(&mut *self.trainer, &self.runtime, &self.store, &self.data_dir, &self.shared, job);

@@ -4,6 +4,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::sync::OnceLock;
 
 use super::{COLUMNS, MOST_ROWS, Tile};
 use crate::kernels::matmul::Accumulate;
@@ -13,7 +14,8 @@ const SIDE: usize = 16;
 
 /// True where CPUID names AMX-TILE and AMX-BF16, the operating system saves tiles, and Linux grants them on request.
 pub(super) fn is_available() -> bool {
-    is_in_cpu() && is_permitted()
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| is_in_cpu() && is_permitted())
 }
 
 fn is_in_cpu() -> bool {

@@ -15,8 +15,6 @@ mod avx512;
 mod pack;
 mod portable;
 
-use std::sync::OnceLock;
-
 pub(crate) use pack::{Panels, Rows};
 
 use super::matmul::Accumulate;
@@ -45,14 +43,10 @@ impl Unit {
     /// The best for bfloat16 that this CPU has in hardware, and that the operating system lets the process use.
     #[must_use]
     pub fn for_bf16() -> Option<Self> {
-        static FOUND: OnceLock<Option<Unit>> = OnceLock::new();
-        *FOUND.get_or_init(|| {
-            let units = [Self::Amx, Self::Avx512];
-            units.into_iter().find(|unit| unit.is_available())
-        })
+        [Self::Amx, Self::Avx512].into_iter().find(|unit| unit.is_available())
     }
 
-    /// True where this CPU can run it.
+    /// True where this CPU can run it; looked up once.
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
@@ -91,7 +85,6 @@ impl Unit {
         assert!((1..=self.tile_rows()).contains(&rows) && left.len() >= rows * words, "the rows are packed");
         assert!(panel.len() >= words * COLUMNS && words.is_multiple_of(WORDS), "the panel is packed");
         assert!(tile.result.len() >= (rows - 1) * tile.row_stride + COLUMNS, "the tile lies in the result");
-        debug_assert!(self.is_available(), "{self:?} was chosen where the CPU has it");
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Float32 => avx512::tile::<false>(left, rows, panel, words, tile),
@@ -119,6 +112,7 @@ struct Tile<'a> {
 /// Where the shapes do not fit each other.
 pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut [f32], into: Accumulate) {
     let columns = right.columns();
+    assert!(unit.is_available(), "{unit:?} is chosen only where the CPU has it");
     assert_eq!(left.words(), right.words(), "both factors have one inner dimension");
     assert_eq!(result.len(), left.rows() * columns, "the result has the factors' rows and columns");
     let words = right.words();
@@ -127,16 +121,16 @@ pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut 
         let width = COLUMNS.min(columns - first_column);
         for first in (0..left.rows()).step_by(unit.tile_rows()) {
             let rows = unit.tile_rows().min(left.rows() - first);
-            let words_left = left.after(first);
+            let left_words = left.after(first);
             let place = &mut result[first * columns + first_column..];
             if width == COLUMNS {
-                unit.tile(words_left, rows, panel, words, Tile { result: place, row_stride: columns, into });
+                unit.tile(left_words, rows, panel, words, Tile { result: place, row_stride: columns, into });
                 continue;
             }
             // The last panel is wider than the result: computed beside it.
             let mut edge = [0.0; MOST_ROWS * COLUMNS];
             let tile = Tile { result: &mut edge, row_stride: COLUMNS, into: Accumulate::Replace };
-            unit.tile(words_left, rows, panel, words, tile);
+            unit.tile(left_words, rows, panel, words, tile);
             for (row, edge) in edge.chunks_exact(COLUMNS).take(rows).enumerate() {
                 for (value, product) in place[row * columns..][..width].iter_mut().zip(edge) {
                     *value = if into == Accumulate::Add { *value + product } else { *product };

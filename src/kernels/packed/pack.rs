@@ -77,6 +77,7 @@ fn room(words: &mut Vec<u32>, length: usize) -> &mut [u32] {
 }
 
 fn pack_rows(unit: Unit, values: &[f32], layout: Layout, result: &mut [u32]) {
+    assert!(unit.is_available(), "{unit:?} is chosen only where the CPU has it");
     let (inner, words) = (layout.columns, unit.words(layout.columns));
     if layout.column_stride == 1 {
         for (row, result) in result.chunks_exact_mut(words).enumerate() {
@@ -163,6 +164,7 @@ impl Panels {
 }
 
 fn pack_panel(unit: Unit, values: &[f32], layout: Layout, result: &mut [u32]) {
+    assert!(unit.is_available(), "{unit:?} is chosen only where the CPU has it");
     let (inner, width) = (layout.rows, layout.columns);
     let (mut turned_columns, mut turned_words) = (0, 0);
     #[cfg(target_arch = "x86_64")]

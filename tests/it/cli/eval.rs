@@ -29,5 +29,6 @@ fn wrong_dimensions_and_columns_are_told() {
     let bench = Bench::new();
     let eval = |more: &[&str]| bench.run(&[&["eval", "--model", "model", "--eval", "eval.jsonl"], more].concat());
     eval(&["--dims", "64"]).ended_with(2).saying("--dims: 64");
+    eval(&["--precision", "fp16"]).ended_with(2).saying("expected one of auto, float32, bf16");
     eval(&["--anchor-column", "frage"]).ended_with(1).saying("frage").saying("columns found");
 }

@@ -68,7 +68,8 @@ fn a_run_writes_checkpoints_and_a_report_whose_numbers_eval_finds_again() {
     assert_eq!(report["best_checkpoint"], format!("run/epoch-{best}"));
     let eval =
         ["eval", "--model", "run", "--train", "train.jsonl", "--eval", "eval.jsonl", "--dims", "32,16", "--json"];
-    let measured = &bench.run(&eval).ended_with(0).lines()[0];
+    // In the numbers that the run computed in; eval's own default is float32.
+    let measured = &bench.run(&[&eval[..], &["--precision", "auto"]].concat()).ended_with(0).lines()[0];
     for (key, value) in measured["metrics"].as_object().unwrap() {
         assert_eq!(&report["metrics"][best][key], value, "{key}");
     }

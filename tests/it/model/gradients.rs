@@ -114,19 +114,50 @@ fn dropout_is_replayed_by_its_key_and_absent_without_one() {
     assert_ne!(loss(&encoder, key(1), None), loss(&encoder, None, None));
 }
 
+/// Sequences packed end to end give what each gives alone, forward and back: nothing of one leaks into another.
+#[test]
+fn packed_equals_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    TinyModel { hidden: 64, intermediate: 256, dropout: 0.2, ..TinyModel::default() }.write(folder.path());
+    for precision in [Precision::Float32, Precision::Bf16] {
+        let encoder = SentenceEncoder::load_in(folder.path(), precision, Purpose::Training).unwrap();
+        let (batch, dimension) = (batch(&encoder), encoder.summary().dimension);
+        let key = DropoutKey::new(3, 9);
+        let d: Vec<f32> = (0..batch.sequences() * dimension).map(|i| ((i * 37) % 19) as f32 * 0.1 - 0.9).collect();
+        let (mut workspace, mut packed) = (Workspace::default(), vec![0.0; encoder.parameters().flat.len()]);
+        let together = encoder.forward(&batch, Some(key), &mut workspace).to_vec();
+        encoder.backward(&batch, &d, &mut workspace, &mut packed);
+        let mut alone = vec![0.0; packed.len()];
+        for (number, ends) in batch.cu_seqlens.windows(2).enumerate() {
+            let one = PackedBatch::from_sequences([&batch.input_ids[ends[0]..ends[1]]]);
+            let place = number * dimension..(number + 1) * dimension;
+            let embedding = encoder.forward(&one, Some(key.from(number, ends[0])), &mut workspace);
+            for (alone, together) in embedding.iter().zip(&together[place.clone()]) {
+                assert!((alone - together).abs() < 1e-5, "{precision}: {alone} and {together}");
+            }
+            encoder.backward(&one, &d[place], &mut workspace, &mut alone);
+        }
+        let norm = packed.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let apart = packed.iter().zip(&alone).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+        assert!(apart < 1e-5 * norm, "{precision}: {apart} of {norm}");
+    }
+}
+
 /// Bit-identical results are what a resumed run stands on, whatever the number of threads.
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     TinyModel { hidden: 64, intermediate: 256, dropout: 0.1, ..TinyModel::default() }.write(folder.path());
-    let encoder = SentenceEncoder::load(folder.path()).unwrap();
-    let with_threads = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let mut gradients = vec![0.0; encoder.parameters().flat.len()];
-        let key = Some(DropoutKey::new(1, 1));
-        let loss = pool.install(|| loss(&encoder, key, Some(&mut gradients)));
-        (loss, gradients)
-    };
-    let one = with_threads(1);
-    assert!(one == with_threads(2) && one == with_threads(3));
+    for precision in [Precision::Float32, Precision::Bf16] {
+        let encoder = SentenceEncoder::load_in(folder.path(), precision, Purpose::Training).unwrap();
+        let with_threads = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut gradients = vec![0.0; encoder.parameters().flat.len()];
+            let key = Some(DropoutKey::new(1, 1));
+            let loss = pool.install(|| loss(&encoder, key, Some(&mut gradients)));
+            (loss, gradients)
+        };
+        let one = with_threads(1);
+        assert!(one == with_threads(2) && one == with_threads(3), "{precision}");
+    }
 }

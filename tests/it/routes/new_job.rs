@@ -31,6 +31,7 @@ async fn what_is_left_out_is_as_the_recipe_has_it() {
     let training = &job["training"];
     assert_eq!((&training["epochs"], &training["per_device_train_batch_size"]), (&json!(4), &json!(32)));
     assert_eq!((&training["gradient_accumulation_steps"], &training["learning_rate"]), (&json!(16), &json!(2e-5)));
+    assert_eq!(training["precision"], "auto");
     // The model has 32 dimensions, so none of the shorter ones fits.
     assert_eq!(training["matryoshka_dims"], json!([32]));
     assert_eq!(training["metric_for_best_model"], "dim_32_cosine_ndcg@10");
@@ -44,12 +45,13 @@ async fn what_is_given_is_kept() {
     let body = json!({
         "name": "second try", "dataset_id": dataset.id, "eval_dataset_id": dataset.id, "base_model": "tiny",
         "training": {"num_train_epochs": 1, "matryoshka_dims": [8, 32], "matryoshka_weights": [1, 2],
-            "metric_for_best_model": "eval_dim_8_cosine_map@100", "lr_scheduler_type": "linear"},
+            "metric_for_best_model": "eval_dim_8_cosine_map@100", "lr_scheduler_type": "linear", "precision": "float32"},
     });
     let job = app.post_json("/v1/jobs", &body).await.expect(201);
     assert_eq!((&job["name"], &job["eval_dataset_id"]), (&body["name"], &body["eval_dataset_id"]));
     let training = &job["training"];
     assert_eq!((&training["epochs"], &training["lr_scheduler_type"]), (&json!(1), &json!("linear")));
+    assert_eq!(training["precision"], "float32");
     assert_eq!((&training["matryoshka_dims"], &training["matryoshka_weights"]), (&json!([32, 8]), &json!([2.0, 1.0])));
     assert_eq!(training["metric_for_best_model"], "dim_8_cosine_map@100");
 }
@@ -61,7 +63,8 @@ async fn everything_wrong_is_told_at_once() {
     let unknown = DatasetId::generate();
     let body = json!({
         "name": "", "dataset_id": unknown, "eval_dataset_id": 7, "base_model": "tiny", "epochs": 3,
-        "training": {"epochs": "four", "learning_rate": -1, "sede": 1, "matryoshka_dims": [64], "warmup_ratio": 2},
+        "training": {"epochs": "four", "learning_rate": -1, "sede": 1, "matryoshka_dims": [64], "warmup_ratio": 2,
+            "precision": "fp16"},
     });
     let mut fields: Vec<String> = refused(&app, &body).await.into_iter().map(|(field, _)| field).collect();
     fields.sort();
@@ -73,6 +76,7 @@ async fn everything_wrong_is_told_at_once() {
         "training.epochs",
         "training.learning_rate",
         "training.matryoshka_dims",
+        "training.precision",
         "training.sede",
         "training.warmup_ratio",
     ];
