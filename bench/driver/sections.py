@@ -135,11 +135,11 @@ def evaluation(context: Context) -> Section:
     for label, precision in context.ours("eval").items():
         variants[f"ours-{label}"] = lambda precision=precision: context.matryo.evaluate(
             context.model, train, test, precision, DIMS)
-    for precision in context.precisions:
-        variants[f"peer-{precision}"] = lambda precision=precision: context.peers.sentence_transformers(
-            "evaluate", context.model, train, "--test", test, "--precision", precision)
+    precision = context.best_peer_precision()
+    variants[f"peer-{precision}"] = lambda: context.peers.sentence_transformers(
+        "evaluate", context.model, train, "--test", test, "--precision", precision)
     rounds = context.interleave("evaluation", variants)
-    theirs = rounds[-1]["peer-float32"]["ndcg"]
+    theirs = rounds[-1][f"peer-{precision}"]["ndcg"]
     apart = max(abs(ran["ndcg"][name] - value) for ran in rounds[-1].values() for name, value in theirs.items())
     if not context.quick and apart > MOST_NDCG_APART:
         raise BenchmarkError(f"the variants do not measure the same: their ndcg@10 are up to {apart:.4f} apart")

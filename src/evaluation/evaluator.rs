@@ -22,6 +22,9 @@ const DOCUMENTS_AT_ONCE: usize = 8192;
 /// 210 MB for each dimension; more queries are searched for in another pass, for which documents are embedded again.
 const QUERIES_AT_ONCE: usize = 1 << 18;
 
+/// Turns rows of the table into embeddings at full size, `[rows, dimension]`.
+type Embed<'a> = dyn FnMut(&[u32]) -> Result<Vec<f32>, ModelError> + 'a;
+
 /// A retrieval task whose texts are rows of a table.
 #[derive(Debug, Clone)]
 pub struct RetrievalEvaluator {
@@ -96,15 +99,14 @@ impl RetrievalEvaluator {
         self.rank(&documents, encoder.summary().dimension, dims, &mut embed, &mut keep_going)
     }
 
-    /// Metrics by key (`dim_128_cosine_ndcg@10`, …, `sequential_score`). `embed` turns rows of the table into embeddings
-    /// at full size, `[rows, dimension]`; `documents` is the order in which it is asked for the documents, which does not
-    /// matter to the result.
+    /// Metrics by key (`dim_128_cosine_ndcg@10`, …, `sequential_score`). `documents` is the order in which
+    /// `embed` is asked for the documents, which does not matter to the result.
     fn rank(
         &self,
         documents: &[u32],
         dimension: usize,
         dims: &[usize],
-        embed: &mut dyn FnMut(&[u32]) -> Result<Vec<f32>, ModelError>,
+        embed: &mut Embed<'_>,
         keep_going: &mut dyn FnMut() -> bool,
     ) -> Result<BTreeMap<String, f64>, ModelError> {
         let mut ranked: Vec<Vec<RankedQuery>> = vec![Vec::with_capacity(self.queries.len()); dims.len()];

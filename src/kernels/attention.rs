@@ -106,18 +106,20 @@ pub(crate) fn attention(
                 for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
                     let probabilities = room(probabilities, length * length);
                     shape.scores(qkv, sequence, head, probabilities);
+                    // The exponentials are taken of all rows at once: rows are short, and what does not fill a register
+                    // at the end of each would be taken one by one.
                     vectorized!({
-                        for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
+                        for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(&mut *log_sums) {
                             let most = max(row);
-                            for score in row.iter_mut() {
-                                *score = exp(*score - most);
-                            }
+                            row.iter_mut().for_each(|score| *score -= most);
+                            *log_sum = most;
+                        }
+                        probabilities.iter_mut().for_each(|score| *score = exp(*score));
+                        for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
                             let total = sum(row);
                             let share = 1.0 / total;
-                            for value in row.iter_mut() {
-                                *value *= share;
-                            }
-                            *log_sum = most + total.ln();
+                            row.iter_mut().for_each(|value| *value *= share);
+                            *log_sum += total.ln();
                         }
                     });
                     if let Some(dropout) = &dropout {
@@ -154,10 +156,9 @@ pub(crate) fn attention_backward(
                 shape.scores(qkv, sequence, head, probabilities);
                 vectorized!({
                     for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
-                        for score in row {
-                            *score = exp(*score - log_sum);
-                        }
+                        row.iter_mut().for_each(|score| *score -= log_sum);
                     }
+                    probabilities.iter_mut().for_each(|score| *score = exp(*score));
                 });
                 let d_head = (d_context, shape.head(start, length, head));
                 let d_part = |part: usize| shape.part(0, length, part, head);

@@ -9,13 +9,13 @@ use super::vector::{exp, vectorized};
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {
     const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
-    let t = 1.0 / (1.0 + 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2 * x.abs());
+    let t = 1.0 / x.abs().mul_add(0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2, 1.0);
     let e = exp(x * x * -0.5);
-    let mut p = 1.061_405_4;
-    p = p * t - 1.453_152;
-    p = p * t + 1.421_413_8;
-    p = p * t - 0.284_496_74;
-    p = p * t + 0.254_829_6;
+    let mut p: f32 = 1.061_405_4;
+    p = p.mul_add(t, -1.453_152);
+    p = p.mul_add(t, 1.421_413_8);
+    p = p.mul_add(t, -0.284_496_74);
+    p = p.mul_add(t, 0.254_829_6);
     let tail = 0.5 * p * t * e;
     (if x >= 0.0 { 1.0 - tail } else { tail }, e * FRAC_1_SQRT_TAU)
 }
