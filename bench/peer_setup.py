@@ -1,8 +1,9 @@
-"""What the benchmark needs of PyTorch besides the peer's own work: versions, this machine's peak, a larger model.
+"""What the benchmark needs of PyTorch besides the peer's own work: versions, this machine's peak, models.
 
     peer_setup.py versions --out OUT.json
     peer_setup.py peak --threads N --out OUT.json
     peer_setup.py base-size-model MODEL FOLDER --out OUT.json
+    peer_setup.py onnx MODEL GRAPH.onnx --out OUT.json
 """
 
 import argparse
@@ -16,7 +17,8 @@ from typing import Any
 
 # Rows, inner size and columns of the products that stand for the machine's peak.
 SHAPES = [(2048, 768, 3072), (4096, 4096, 4096), (8192, 4096, 4096)]
-PACKAGES = ["sentence-transformers", "transformers", "torch", "tokenizers", "datasets", "accelerate", "openvino"]
+PACKAGES = ["sentence-transformers", "transformers", "torch", "tokenizers", "datasets", "accelerate", "openvino",
+            "onnxruntime", "onnx"]
 
 
 def versions(_: argparse.Namespace) -> dict[str, str | None]:
@@ -66,17 +68,42 @@ def base_size_model(args: argparse.Namespace) -> dict[str, Any]:
     return {"folder": str(folder)}
 
 
+def onnx(args: argparse.Namespace) -> dict[str, Any]:
+    """Writes the model's encoder as ONNX: `ids` and `mask` [batch, tokens] in, hidden states out."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    class Hidden(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            # Eager attention traces for any shape.
+            self.encoder = AutoModel.from_pretrained(args.model, attn_implementation="eager").eval()
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    example = AutoTokenizer.from_pretrained(args.model)(["hello world", "a b c"], padding=True, return_tensors="pt")
+    axes = {name: {0: "batch", 1: "tokens"} for name in ("ids", "mask")}
+    torch.onnx.export(Hidden(), (example["input_ids"], example["attention_mask"]), args.graph,
+                      input_names=["ids", "mask"], output_names=["hidden"], dynamic_axes=axes, opset_version=17,
+                      dynamo=False)
+    return {"graph": args.graph}
+
+
 def main() -> None:
     """Runs one command."""
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)
-    for name, run in (("versions", versions), ("peak", peak), ("base-size-model", base_size_model)):
+    for name, run in (("versions", versions), ("peak", peak), ("base-size-model", base_size_model), ("onnx", onnx)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("--out", required=True)
         if run is base_size_model:
             command.add_argument("model")
             command.add_argument("folder")
+        if run is onnx:
+            command.add_argument("model")
+            command.add_argument("graph")
         if run is peak:
             command.add_argument("--threads", type=int, required=True)
             command.add_argument("--quick", action="store_true")

@@ -1,18 +1,19 @@
-"""The benchmark's command: reads arguments, runs sections, keeps results. bench/train prepares what it needs."""
+"""The command of bench/train: reads arguments, runs sections, keeps results. bench/train itself prepares what it needs."""
 
 import argparse
 import sys
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import machine as this_machine
 import report
+from arguments import names_of, positive
 from inputs import FULL, QUICK, Pairs
 from matryo import Matryo
 from peers import Peers
 from processes import BenchmarkError, progress
+from results import facts, load as load_results
 from sections import SECTIONS, Context, load_average
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -28,7 +29,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true",
                         help="small inputs and one round: checks the command itself; the figures mean nothing")
-    parser.add_argument("--only", metavar="SECTION[,SECTION]", type=section_names, default=list(SECTIONS),
+    parser.add_argument("--only", metavar="SECTION[,SECTION]", type=names_of("section", SECTIONS),
+                        default=list(SECTIONS),
                         help=f"these sections alone, of {', '.join(SECTIONS)}; they replace what --out has of them")
     parser.add_argument("--rounds", type=positive, metavar="N", help="rounds of each section, instead of its own")
     parser.add_argument("--threads", type=positive, metavar="N", default=this_machine.cores(),
@@ -43,23 +45,6 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def positive(text: str) -> int:
-    """A number from 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def section_names(text: str) -> list[str]:
-    """Sections in the order of a full run."""
-    names = text.split(",")
-    unknown = [name for name in names if name not in SECTIONS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no section; there are {', '.join(SECTIONS)}")
-    return [name for name in SECTIONS if name in names]
-
-
 def measure(args: argparse.Namespace, scratch: Path) -> None:
     """Runs the sections and saves after each, so that what was measured survives a later failure."""
     machine = this_machine.describe()
@@ -67,7 +52,7 @@ def measure(args: argparse.Namespace, scratch: Path) -> None:
         Path(tempfile.mkdtemp(prefix="matryo-bench-")) / "train.json" if args.quick
         else REPOSITORY / f"bench/results/train-{this_machine.slug(machine)}.json"
     )
-    results = report.load(out, machine)
+    results = load_results(out, machine)
     results["machine"] = machine
     matryo = Matryo(args.binary, scratch, args.threads)
     peers = Peers(args.python, scratch, args.threads)
@@ -78,16 +63,8 @@ def measure(args: argparse.Namespace, scratch: Path) -> None:
         progress(f"other processes use this machine (load {load:.1f}); the figures will be noisy")
     print(f"{machine['cpu']}, {args.threads} threads, {' '.join(machine['flags'])}")
     for name in args.only:
-        facts = {
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "cpu": machine["cpu"],
-            "threads": args.threads,
-            "quick": args.quick,
-            "load_before": load,
-            "versions": versions,
-        }
-        measured = SECTIONS[name](context)
-        results["sections"][name] = {**facts, **measured}
+        told = facts(machine, args.threads, args.quick, load, versions)
+        results["sections"][name] = {**told, **SECTIONS[name](context)}
         results["sections"] = {key: results["sections"][key] for key in SECTIONS if key in results["sections"]}
         report.save(out, results)
     print("\n" + "\n".join(report.ratio_lines(results)))

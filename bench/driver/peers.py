@@ -43,6 +43,10 @@ class Peers:
         """A model of bge-base's size with random weights."""
         return Path(self._run("peer_setup.py", "base-size-model", model, self.scratch / "base-size")["folder"])
 
+    def onnx(self, model: Path, graph: Path) -> None:
+        """Writes the model's encoder as ONNX."""
+        self._run("peer_setup.py", "onnx", model, graph)
+
     def _run(self, script: str, *arguments: Any) -> Measurement:
         out = self.scratch / "peer.json"
         out.unlink(missing_ok=True)

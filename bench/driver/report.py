@@ -1,42 +1,20 @@
-"""What a run leaves behind: the JSON with every figure, and the same as a Markdown table."""
+"""What a run of bench/train leaves behind: every figure, and the same as Markdown tables."""
 
-import json
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import ratios
-from processes import BenchmarkError
-
-Results = dict[str, Any]
-
-
-def load(path: Path, machine: dict[str, Any]) -> Results:
-    """What earlier runs measured, so that one run can replace a part of it."""
-    if not path.exists():
-        return {"machine": machine, "sections": {}}
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        cpu = results["machine"]["cpu"]
-        results["sections"].items()
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-        raise BenchmarkError(f"{path} is not a benchmark's results; give another file with --out") from error
-    if cpu != machine["cpu"]:
-        raise BenchmarkError(f"{path} holds results of {cpu}, this is {machine['cpu']}; give another file with --out")
-    return results
+from results import Results, machine_line, origin_lines, write
 
 
 def save(path: Path, results: Results) -> None:
-    """Writes the JSON and the Markdown beside it, each whole or not at all."""
+    """Writes the figures, their ratios, and both as Markdown."""
     measured = ratios.compute(results["sections"])
     results["ratios"] = {key: round(value["median"], 3) for key, value in measured.items()}
     results["spread"] = measured
     results["throughput"] = ratios.throughput(results["sections"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for target, text in ((path, json.dumps(results, indent=1) + "\n"), (path.with_suffix(".md"), markdown(results))):
-        beside = target.with_name(target.name + ".tmp")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
+    write(path, results, markdown(results))
 
 
 def ratio_lines(results: Results) -> list[str]:
@@ -50,12 +28,10 @@ def ratio_lines(results: Results) -> list[str]:
 def markdown(results: Results) -> str:
     """All of it for a reader."""
     machine, sections = results["machine"], results["sections"]
-    flags = ", ".join(machine["flags"]) or "none that matter"
     lines = [
         f"# Training against sentence-transformers on {machine['cpu']}",
         "",
-        f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB of memory, {machine['system']};"
-        f" vector units: {flags}. Written by `bench/train`; [bench/README.md](../README.md) says what is measured.",
+        machine_line(machine, "bench/train"),
         "",
     ]
     if any(section["quick"] for section in sections.values()):
@@ -120,18 +96,4 @@ def profile_lines(section: dict[str, Any] | None) -> list[str]:
              f"| | {' | '.join(phases)} |", f"| --- |{' ---: |' * len(phases)}"]
     for name, seconds in profiles.items():
         lines.append(f"| {name} | {' | '.join(f'{seconds[phase]:.2f}' for phase in phases)} |")
-    return lines
-
-
-def origin_lines(sections: dict[str, Any]) -> list[str]:
-    """When each section was measured, and with what."""
-    lines = ["", "## Where and with what", "", "| section | date | threads | load before |",
-             "| --- | --- | ---: | ---: |"]
-    with_versions: dict[str, list[str]] = {}
-    for name, section in sections.items():
-        lines.append(f"| {name} | {section['date']} | {section['threads']} | {section['load_before']:.1f} |")
-        versions = ", ".join(f"{what} {version}" for what, version in section["versions"].items() if version)
-        with_versions.setdefault(versions, []).append(name)
-    for versions, names in with_versions.items():
-        lines += ["", f"{', '.join(names)}: {versions}."]
     return lines
