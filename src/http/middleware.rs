@@ -18,7 +18,7 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 
-use super::error::ErrorSource;
+use super::error::{ErrorSource, speak_dialect};
 use super::{ApiError, AppState, ErrorCode};
 
 /// The header that carries a request's id both ways.
@@ -48,6 +48,7 @@ pub(super) fn wrap(router: Router<AppState>, state: &AppState) -> Router<AppStat
                 .on_failure(()),
         )
         .propagate_request_id(REQUEST_ID)
+        .layer(middleware::from_fn(speak_dialect))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(middleware::from_fn_with_state(state.clone(), require_key));
     router.layer(layers)

@@ -6,7 +6,8 @@ use utoipa::openapi::{Components, Info, License, ObjectBuilder, SecurityRequirem
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type};
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
-use super::{ErrorBody, routes};
+use super::error::{Dialect, OpenAiError, TeiError};
+use super::{ErrorBody, ErrorCode, routes};
 
 /// The errors that any operation may answer with, whatever it does: the layers round the router give them.
 const EVERYWHERE: [(&str, &str); 3] =
@@ -42,10 +43,12 @@ pub fn document() -> OpenApi {
         SecurityRequirement::new("bearer", none),
         SecurityRequirement::new("api_key", none),
     ]);
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
+        let dialect = Dialect::of(path);
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             complete(operation);
+            translate_errors(operation, dialect);
         }
     }
     document
@@ -69,8 +72,42 @@ fn complete(operation: &mut Operation) {
     }
 }
 
-fn error_response(description: &str) -> ResponseBuilder {
-    let schema = RefOr::Ref(Ref::from_schema_name(ErrorBody::name()));
+/// Has an operation's errors be those of its path's dialect.
+fn translate_errors(operation: &mut Operation, dialect: Dialect) {
+    let responses = std::mem::take(&mut operation.responses.responses);
+    for (status, response) in responses {
+        let code = match &response {
+            RefOr::Ref(reference) => error_code(reference),
+            RefOr::T(_) => None,
+        };
+        let (status, response) = match code {
+            Some((name, code)) => {
+                let reference = Ref::from_response_name(format!("{}{name}", prefix(dialect)));
+                (dialect.status(code).as_str().to_owned(), RefOr::Ref(reference))
+            }
+            None => (status, response),
+        };
+        // Two may have the same status here; both are of the same shape, and the first is as good.
+        operation.responses.responses.entry(status).or_insert(response);
+    }
+}
+
+/// What the names of a dialect's error responses begin with.
+fn prefix(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Native => "",
+        Dialect::Tei => "Tei",
+        Dialect::OpenAi => "OpenAi",
+    }
+}
+
+fn error_response(description: &str, dialect: Dialect) -> ResponseBuilder {
+    let schema = match dialect {
+        Dialect::Native => ErrorBody::name(),
+        Dialect::Tei => TeiError::name(),
+        Dialect::OpenAi => OpenAiError::name(),
+    };
+    let schema = RefOr::Ref(Ref::from_schema_name(schema));
     ResponseBuilder::new()
         .description(description)
         .content("application/json", ContentBuilder::new().schema(Some(schema)).build())
@@ -83,7 +120,7 @@ fn retry_after() -> utoipa::openapi::Header {
 
 /// Declares the error responses. A handler names those that it gives itself: `(status = 404, response = NotFound)`.
 macro_rules! errors {
-    ($($name:ident: $description:literal $(, header $header:literal = $value:expr)?;)*) => {
+    ($($name:ident = $code:ident: $description:literal $(, header $header:literal = $value:expr)?;)*) => {
         $(
             #[doc = $description]
             #[derive(Debug)]
@@ -91,24 +128,44 @@ macro_rules! errors {
 
             impl $name {
                 const NAME: &str = stringify!($name);
+
+                fn build(dialect: Dialect) -> Response {
+                    let builder = error_response($description, dialect);
+                    $(let builder = builder.header($header, $value);)?
+                    builder.build()
+                }
             }
 
             impl<'r> ToResponse<'r> for $name {
                 fn response() -> (&'r str, RefOr<Response>) {
-                    let builder = error_response($description);
-                    $(let builder = builder.header($header, $value);)?
-                    (Self::NAME, RefOr::T(builder.build()))
+                    (Self::NAME, RefOr::T(Self::build(Dialect::Native)))
                 }
             }
         )*
 
+        /// The error response that a reference names.
+        fn error_code(reference: &Ref) -> Option<(&'static str, ErrorCode)> {
+            match reference.ref_location.rsplit('/').next() {
+                $(Some(stringify!($name)) => Some((stringify!($name), ErrorCode::$code)),)*
+                _ => None,
+            }
+        }
+
         fn add_errors(components: &mut Components) {
-            $(
-                let (name, response) = $name::response();
-                components.responses.insert(name.to_owned(), response);
-            )*
-            let mut schemas = vec![(ErrorBody::name().into_owned(), ErrorBody::schema())];
+            for dialect in [Dialect::Native, Dialect::Tei, Dialect::OpenAi] {
+                $(
+                    let name = format!("{}{}", prefix(dialect), $name::NAME);
+                    components.responses.insert(name, $name::build(dialect).into());
+                )*
+            }
+            let mut schemas = vec![
+                (ErrorBody::name().into_owned(), ErrorBody::schema()),
+                (TeiError::name().into_owned(), TeiError::schema()),
+                (OpenAiError::name().into_owned(), OpenAiError::schema()),
+            ];
             ErrorBody::schemas(&mut schemas);
+            TeiError::schemas(&mut schemas);
+            OpenAiError::schemas(&mut schemas);
             for (name, schema) in schemas {
                 components.schemas.entry(name).or_insert(schema);
             }
@@ -117,19 +174,21 @@ macro_rules! errors {
 }
 
 errors! {
-    Malformed: "The request is not what it claims to be, such as JSON that does not parse.";
-    Unauthorized: "The API key is missing or wrong.";
-    NotFound: "There is no such thing.";
-    NotAcceptable: "None of the content types that the client accepts is offered.";
-    Timeout: "The request's body did not arrive in time.";
-    Conflict: "The state of things forbids it; the message says what to do.";
-    PreconditionFailed: "The thing is not the one that the condition names.";
-    TooLarge: "The body, or something in it, exceeds a limit.";
-    UnsupportedMediaType: "The body's content type is not understood.";
-    RangeNotSatisfiable: "The range lies outside the file.";
-    Invalid: "Values are wrong; the details list all of them.";
-    TooManyRequests: "Too much waits already.", header "retry-after" = retry_after();
-    Internal: "A fault of the server, which its log explains.";
-    Unavailable: "The server cannot do it now.", header "retry-after" = retry_after();
-    DiskFull: "The disk of the data directory is full.";
+    Malformed = MalformedRequest: "The request is not what it claims to be, such as JSON that does not parse.";
+    Empty = Empty: "The request is not what it claims to be, or empty.";
+    Unauthorized = Unauthorized: "The API key is missing or wrong.";
+    NotFound = NotFound: "There is no such thing.";
+    NotAcceptable = NotAcceptable: "None of the content types that the client accepts is offered.";
+    Timeout = RequestTimeout: "The request's body did not arrive in time.";
+    Conflict = Conflict: "The state of things forbids it; the message says what to do.";
+    PreconditionFailed = PreconditionFailed: "The thing is not the one that the condition names.";
+    TooLarge = TooLarge: "The body, or something in it, exceeds a limit.";
+    UnsupportedMediaType = UnsupportedMediaType: "The body's content type is not understood.";
+    RangeNotSatisfiable = RangeNotSatisfiable: "The range lies outside the file.";
+    Invalid = Invalid: "Values are wrong; the details list all of them.";
+    ModelFailed = InferenceFailed: "The model cannot be read or broke down on the request.";
+    TooManyRequests = TooManyRequests: "Too much waits already.", header "retry-after" = retry_after();
+    Internal = Internal: "A fault of the server, which its log explains.";
+    Unavailable = Unavailable: "The server cannot do it now.", header "retry-after" = retry_after();
+    DiskFull = DiskFull: "The disk of the data directory is full.";
 }

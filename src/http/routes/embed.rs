@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, Inputs, TruncationDirection, check_count, chosen_model};
+use super::inputs::{EmbedErrors, Inputs, TruncationDirection, check_inputs, chosen_model, is_empty};
 use crate::http::extract::Json;
 use crate::http::{ApiError, AppState};
 use crate::serving;
@@ -46,7 +46,7 @@ pub(super) async fn embed(
     Json(request): Json<EmbedRequest>,
 ) -> Result<JsonBody<EmbedResponse>, ApiError> {
     let inputs = request.inputs.0;
-    check_count(&state, inputs.len())?;
+    check_inputs(&state, "inputs", inputs.iter().map(is_empty))?;
     let request = serving::EmbedRequest {
         model: chosen_model(&state, request.model.as_deref()).await?,
         inputs,

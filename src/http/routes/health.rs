@@ -19,6 +19,10 @@ pub(super) struct Health {
 /// Tells whether the server and its database answer. Needs no API key.
 #[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, body = Health)))]
 pub(super) async fn get_health(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
-    state.store.ping().await?;
+    state
+        .store
+        .ping()
+        .await
+        .map_err(|error| ApiError::unavailable("the database does not answer", 10).caused_by(&error))?;
     Ok(Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") }))
 }

@@ -12,7 +12,7 @@ use utoipa::{IntoResponses, PartialSchema, ToResponse, ToSchema};
 use crate::data::tokenization::CutEnd;
 use crate::domain::{FieldError, ModelReference};
 use crate::http::openapi::{
-    Conflict, Invalid, Malformed, NotFound, Timeout, TooLarge, TooManyRequests, UnsupportedMediaType,
+    Conflict, Empty, Invalid, ModelFailed, NotFound, Timeout, TooLarge, TooManyRequests, UnsupportedMediaType,
 };
 use crate::http::{ApiError, AppState, ErrorCode};
 use crate::serving::{EmbedError, EmbedInput};
@@ -160,14 +160,32 @@ pub(super) async fn chosen_model(state: &AppState, name: Option<&str>) -> Result
     }
 }
 
-/// Refuses more texts than one request may bring.
-pub(super) fn check_count(state: &AppState, count: usize) -> Result<(), ApiError> {
-    let limit = state.limits.max_client_batch_size;
+/// Refuses what TEI refuses, in its words: no inputs, an empty one, and more than one request may bring. `are_empty` says
+/// of each whether it is empty, `field` is what the client calls them.
+pub(super) fn check_inputs(
+    state: &AppState,
+    field: &str,
+    mut are_empty: impl ExactSizeIterator<Item = bool>,
+) -> Result<(), ApiError> {
+    let (count, limit) = (are_empty.len(), state.limits.max_client_batch_size);
     if count > limit {
-        let message = format!("{count} texts in one request, but {limit} at most are taken; send several requests");
-        return Err(ApiError::new(ErrorCode::TooLarge, message));
+        let message = format!("batch size {count} > maximum allowed batch size {limit}; send several requests");
+        return Err(ApiError::invalid_field(field, message));
     }
-    Ok(())
+    let name = match are_empty.position(|is_empty| is_empty) {
+        None if count > 0 => return Ok(()),
+        Some(index) if count > 1 => format!("{field}[{index}]"),
+        None | Some(_) => field.to_owned(),
+    };
+    Err(ApiError::new(ErrorCode::Empty, format!("`{name}` cannot be empty")))
+}
+
+/// True where there is nothing in it.
+pub(super) fn is_empty(input: &EmbedInput) -> bool {
+    match input {
+        EmbedInput::Text(text) => text.is_empty(),
+        EmbedInput::TokenIds(ids) => ids.is_empty(),
+    }
 }
 
 /// Gives the fields of an error the names that this route's clients know: `name` turns a text's index into a field.
@@ -189,13 +207,14 @@ pub(super) struct EmbedErrors;
 impl IntoResponses for EmbedErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let names = [
-            ("400", Malformed::response().0),
+            ("400", Empty::response().0),
             ("404", NotFound::response().0),
             ("408", Timeout::response().0),
             ("409", Conflict::response().0),
             ("413", TooLarge::response().0),
             ("415", UnsupportedMediaType::response().0),
             ("422", Invalid::response().0),
+            ("424", ModelFailed::response().0),
             ("429", TooManyRequests::response().0),
         ];
         names.into_iter().map(|(status, name)| (status.into(), Ref::from_response_name(name).into())).collect()

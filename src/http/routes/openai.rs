@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, Inputs, check_count, chosen_model, rename_inputs};
+use super::inputs::{EmbedErrors, Inputs, chosen_model, is_empty, rename_inputs};
 use crate::data::tokenization::CutEnd;
 use crate::http::extract::Json;
 use crate::http::{ApiError, AppState};
-use crate::serving;
+use crate::serving::{self, EmbedInput};
 
 /// What to embed. Other fields, such as `user`, are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -88,6 +88,27 @@ impl Embedding {
     }
 }
 
+/// Refuses what OpenAI refuses, in its words.
+fn check_input(inputs: &[EmbedInput], limit: usize) -> Result<(), ApiError> {
+    let count = inputs.len();
+    let (field, message, reason) = if count == 0 {
+        let message = "empty array. Expected an array with minimum length 1, but got an empty array instead.";
+        ("input".to_owned(), message.to_owned(), "empty_array")
+    } else if count > limit {
+        let message = format!(
+            "array too long. Expected an array with maximum length {limit}, but got an array with length {count} instead."
+        );
+        ("input".to_owned(), message, "array_above_max_length")
+    } else if let Some(index) = inputs.iter().position(is_empty) {
+        let field = if count == 1 { "input".to_owned() } else { format!("input[{index}]") };
+        (field, "the input cannot be an empty string.".to_owned(), "invalid_value")
+    } else {
+        return Ok(());
+    };
+    let whole = format!("Invalid '{field}': {message}");
+    Err(ApiError::invalid_field(field, message).with_message(whole).with_reason(reason))
+}
+
 /// Tokens that were embedded, after truncation.
 #[derive(Debug, Serialize, ToSchema)]
 struct Usage {
@@ -105,7 +126,7 @@ pub(super) async fn create_embeddings(
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<JsonBody<EmbeddingsResponse>, ApiError> {
     let inputs = request.input.0;
-    check_count(&state, inputs.len())?;
+    check_input(&inputs, state.limits.max_client_batch_size)?;
     let model = chosen_model(&state, request.model.as_deref()).await?;
     let embed = serving::EmbedRequest {
         model: model.clone(),

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, TruncationDirection, check_count, chosen_model, rename_inputs};
+use super::inputs::{EmbedErrors, TruncationDirection, check_inputs, chosen_model, rename_inputs};
 use crate::http::extract::Json;
 use crate::http::{ApiError, AppState};
 use crate::serving::{EmbedInput, EmbedRequest};
@@ -60,10 +60,10 @@ pub(super) async fn similarity(
     Json(request): Json<SimilarityRequest>,
 ) -> Result<JsonBody<SimilarityResponse>, ApiError> {
     let SimilarityInputs { source_sentence, sentences } = request.inputs;
-    check_count(&state, sentences.len() + 1)?;
-    if sentences.is_empty() {
-        return Err(ApiError::invalid_field("inputs.sentences", "at least one text is expected"));
-    }
+    check_inputs(&state, "inputs.sentences", sentences.iter().map(String::is_empty))?;
+    // The source counts too, as it does for TEI.
+    let are_empty: Vec<bool> = std::iter::once(&source_sentence).chain(&sentences).map(String::is_empty).collect();
+    check_inputs(&state, "inputs", are_empty.into_iter())?;
     let parameters = request.parameters.unwrap_or_default();
     let request = EmbedRequest {
         model: chosen_model(&state, request.model.as_deref()).await?,

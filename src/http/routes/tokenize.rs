@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, check_count, chosen_model};
+use super::inputs::{EmbedErrors, check_inputs, chosen_model};
 use crate::data::tokenization;
 use crate::http::extract::Json;
 use crate::http::{ApiError, AppState};
@@ -74,7 +74,7 @@ pub(super) async fn tokenize(
         Texts::One(text) => vec![text],
         Texts::Many(texts) => texts,
     };
-    check_count(&state, texts.len())?;
+    check_inputs(&state, "inputs", texts.iter().map(String::is_empty))?;
     let model = chosen_model(&state, request.model.as_deref()).await?;
     let add_special_tokens = request.add_special_tokens.unwrap_or(true);
     let tokens = state.embedding.tokenize(&model, texts, add_special_tokens, request.prompt_name.as_deref()).await?;

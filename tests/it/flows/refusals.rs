@@ -25,6 +25,6 @@ async fn a_bad_row_is_named_and_nothing_of_its_upload_can_be_trained_on() {
     let message = app.post_json("/v1/jobs", &body).await.expect_error(422, "invalid");
     assert!(message.contains("there is no base model `large`"), "{message}");
     let body = json!({"inputs": "x", "model": format!("job:{unknown}")});
-    app.post_json("/embed", &body).await.expect_error(404, "not_found");
+    app.post_json("/embed", &body).await.expect_tei_error(404, "Validation");
     assert_eq!(app.get("/v1/jobs").await.expect(200)["data"], json!([]));
 }

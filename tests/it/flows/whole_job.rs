@@ -72,7 +72,7 @@ async fn the_tiny_model_learns_eight_pairs_by_heart_and_the_result_can_be_used_e
     // Deleted, it is gone from everywhere, the memory of loaded models included.
     app.delete(&format!("/v1/jobs/{id}")).await.expect(204);
     let body = json!({"inputs": "gone?", "model": format!("job:{id}")});
-    app.post_json("/embed", &body).await.expect_error(404, "not_found");
+    app.post_json("/embed", &body).await.expect_tei_error(404, "Validation");
 }
 
 /// Unpacks the files of the archive's one folder into `folder`.

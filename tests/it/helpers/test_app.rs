@@ -158,7 +158,15 @@ impl Answer {
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The message of an error that must have this status and code.
+    /// The message of an error in TEI's shape that must have this status and type.
+    #[track_caller]
+    pub(crate) fn expect_tei_error(&self, status: u16, error_type: &str) -> String {
+        let json = self.expect(status);
+        assert_eq!(json["error_type"], error_type, "{json}");
+        json["error"].as_str().expect("an error has a message").to_owned()
+    }
+
+    /// The message of an error that must have this status and code; in OpenAI's shape they stand at the same places.
     #[track_caller]
     pub(crate) fn expect_error(&self, status: u16, code: &str) -> String {
         let json = self.expect(status);

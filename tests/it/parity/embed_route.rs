@@ -24,7 +24,9 @@ async fn awkward_texts_and_their_token_ids_are_embedded_as_by_sentence_transform
     let Some(folder) = minilm() else { return };
     let app = TestApp::start().await;
     add_model_folder(&app, "minilm", &folder).await;
-    let items = fixture::<Reference>("reference/embeddings.json").items;
+    let mut items = fixture::<Reference>("reference/embeddings.json").items;
+    // The route refuses them, as TEI does.
+    items.retain(|item| !item.text.is_empty());
     let texts: Vec<&str> = items.iter().map(|item| item.text.as_str()).collect();
     let ids: Vec<&[u32]> = items.iter().map(|item| &item.input_ids[..]).collect();
     for inputs in [json!(texts), json!(ids)] {

@@ -9,7 +9,7 @@ use crate::helpers::models::add_base_model;
 use crate::helpers::test_app::TestApp;
 use crate::helpers::tiny_model::{TinyModel, vocabulary};
 
-const TEXTS: [&str; 4] = ["the company", "net income of the year fell", "", "a red bird in the tree by the river"];
+const TEXTS: [&str; 4] = ["the company", "net income of the year fell", "?", "a red bird in the tree by the river"];
 
 /// A service with one model.
 async fn app() -> TestApp {
@@ -26,8 +26,8 @@ async fn embed(app: &TestApp, request: &Value) -> Vec<Vec<f32>> {
 
 async fn refused(app: &TestApp, request: &Value) -> Value {
     let json = app.post_json("/embed", request).await.expect(422);
-    assert_eq!(json["error"]["code"], "invalid", "{json}");
-    json["error"]["details"]["fields"].clone()
+    assert_eq!(json["error_type"], "Validation", "{json}");
+    json["details"]["fields"].clone()
 }
 
 fn length(embedding: &[f32]) -> f32 {
@@ -108,11 +108,10 @@ async fn token_ids_are_embedded_as_the_text_that_they_stand_for() {
     assert_close(&mixed[1], &of_text[0]);
 
     let size = vocabulary().len();
-    let fields = refused(&app, &json!({ "inputs": [[2, 3], [2, size, 3], []] })).await;
+    let fields = refused(&app, &json!({ "inputs": [[2, 3], [2, size, 3]] })).await;
     assert_eq!(fields[0]["field"], "inputs[1]");
     let message = fields[0]["message"].as_str().unwrap();
     assert!(message.contains(&format!("token id {size} ")), "{message}");
-    assert_eq!(fields[1]["field"], "inputs[2]");
 }
 
 #[tokio::test]
@@ -160,7 +159,6 @@ async fn a_prompt_goes_before_each_text() {
 async fn bad_requests_are_refused_with_the_field_that_is_wrong() {
     let app = app().await;
     for (request, field) in [
-        (json!({ "inputs": [] }), "inputs"),
         (json!({ "inputs": 7 }), "inputs"),
         (json!({ "inputs": [1, "x"] }), "inputs"),
         (json!({ "inputs": ["x", null] }), "inputs"),
@@ -172,6 +170,15 @@ async fn bad_requests_are_refused_with_the_field_that_is_wrong() {
         let fields = refused(&app, &request).await;
         let found = fields[0]["field"].as_str().unwrap();
         assert!(found == field || found.starts_with(&format!("{field}[")), "{request}: {fields}");
+    }
+    for (inputs, name) in [
+        (json!([]), "`inputs`"),
+        (json!(""), "`inputs`"),
+        (json!(["x", ""]), "`inputs[1]`"),
+        (json!([[2, 3], []]), "`inputs[1]`"),
+    ] {
+        let message = app.post_json("/embed", &json!({ "inputs": inputs })).await.expect_tei_error(400, "Empty");
+        assert_eq!(message, format!("{name} cannot be empty"));
     }
     app.post_json("/embed", &json!({})).await.expect(422);
     app.post_json("/embed", &json!([])).await.expect(422);
@@ -185,6 +192,6 @@ async fn more_texts_than_the_limit_are_refused() {
     add_base_model(&app, "tiny", &TinyModel::default()).await;
     app.post_json("/embed", &json!({ "inputs": ["a", "b", "c"] })).await.expect(200);
     let message =
-        app.post_json("/embed", &json!({ "inputs": ["a", "b", "c", "d"] })).await.expect_error(413, "too_large");
-    assert!(message.contains("4 texts") && message.contains('3'), "{message}");
+        app.post_json("/embed", &json!({ "inputs": ["a", "b", "c", "d"] })).await.expect_tei_error(422, "Validation");
+    assert!(message.contains("batch size 4 > maximum allowed batch size 3"), "{message}");
 }

@@ -21,7 +21,7 @@ async fn embed_with(app: &TestApp, model: &str) -> Value {
 async fn a_model_may_be_left_out_where_there_is_one() {
     let app = TestApp::start().await;
     let request = json!({ "inputs": "the company" });
-    let message = app.post_json("/embed", &request).await.expect_error(422, "invalid");
+    let message = app.post_json("/embed", &request).await.expect_tei_error(422, "Validation");
     assert!(message.contains("no base model is ready"), "{message}");
 
     add_base_model(&app, "one", &tiny(1)).await;
@@ -30,7 +30,7 @@ async fn a_model_may_be_left_out_where_there_is_one() {
 
     add_base_model(&app, "two", &tiny(2)).await;
     for path in ["/embed", "/", "/tokenize"] {
-        let message = app.post_json(path, &request).await.expect_error(422, "invalid");
+        let message = app.post_json(path, &request).await.expect_tei_error(422, "Validation");
         assert!(message.contains("`one`") && message.contains("`two`"), "{message}");
         assert!(!message.contains("on-its-way"), "{message}");
     }
@@ -45,10 +45,10 @@ async fn unknown_models_are_not_found_and_those_that_cannot_embed_yet_are_a_conf
     add_model_row(&app, "failed", ModelStatus::Failed).await;
     let job = add_ended_job(&app, "base").await;
     for (model, status, code, part) in [
-        ("nowhere".to_owned(), 404, "not_found", "`nowhere`"),
-        ("../../etc".to_owned(), 404, "not_found", "`../../etc`"),
-        (format!("job:{}", JobId::generate()), 404, "not_found", "there is no job"),
-        (format!("job:{job}@epoch-3"), 404, "not_found", "there is no checkpoint"),
+        ("nowhere".to_owned(), 404, "model_not_found", "`nowhere`"),
+        ("../../etc".to_owned(), 404, "model_not_found", "`../../etc`"),
+        (format!("job:{}", JobId::generate()), 404, "model_not_found", "there is no job"),
+        (format!("job:{job}@epoch-3"), 404, "model_not_found", "there is no checkpoint"),
         (format!("job:{job}"), 409, "conflict", "no checkpoint yet"),
         ("pulling".to_owned(), 409, "conflict", "still being pulled"),
         ("failed".to_owned(), 409, "conflict", "the Hub burned down"),
@@ -59,7 +59,12 @@ async fn unknown_models_are_not_found_and_those_that_cannot_embed_yet_are_a_conf
             ("/similarity", json!({ "inputs": { "source_sentence": "x", "sentences": ["y"] }, "model": model })),
             ("/tokenize", json!({ "inputs": "x", "model": model })),
         ] {
-            let message = app.post_json(path, &request).await.expect_error(status, code);
+            let answer = app.post_json(path, &request).await;
+            let message = if path.starts_with("/v1") {
+                answer.expect_error(status, code)
+            } else {
+                answer.expect_tei_error(status, if status == 404 { "Validation" } else { "Backend" })
+            };
             assert!(message.contains(part), "{path} with {model}: {message}");
         }
     }
@@ -96,7 +101,7 @@ async fn a_model_that_cannot_be_loaded_says_why_and_is_tried_again() {
     let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
     std::fs::write(folder.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
     let request = json!({ "inputs": "x", "model": "broken" });
-    let message = app.post_json("/embed", &request).await.expect_error(422, "unsupported_model");
+    let message = app.post_json("/embed", &request).await.expect_tei_error(424, "Backend");
     assert!(message.contains("model.safetensors"), "{message}");
     std::fs::write(folder.join("model.safetensors"), &weights).unwrap();
     app.post_json("/embed", &request).await.expect(200);
@@ -133,7 +138,7 @@ async fn with_all_places_taken_clients_are_told_when_to_try_again() {
     let mut first = Box::pin(app.state.embedding.embed(request));
     assert!(poll!(&mut first).is_pending(), "it takes all places, being larger than they are");
     let answer = app.post_json("/embed", &json!({ "inputs": "x", "model": "base" })).await;
-    answer.expect_error(429, "too_many_requests");
+    answer.expect_tei_error(429, "Overloaded");
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(first.await.unwrap().rows().len(), 5);
     embed_with(&app, "base").await;
@@ -146,5 +151,5 @@ async fn after_the_end_nothing_is_embedded() {
     embed_with(&app, "base").await;
     app.state.embedding.shutdown().await;
     app.state.embedding.shutdown().await;
-    app.post_json("/embed", &json!({ "inputs": "x", "model": "base" })).await.expect_error(503, "unavailable");
+    app.post_json("/embed", &json!({ "inputs": "x", "model": "base" })).await.expect_tei_error(503, "Unhealthy");
 }

@@ -97,7 +97,7 @@ async fn a_model_is_pulled_in_the_background_and_its_progress_told() {
     app.post_json("/v1/models", &json!({"source": "hub", "repo": REPO})).await.expect_error(409, "conflict");
     app.post(&format!("{path}/pull")).await.expect_error(409, "conflict");
     app.delete(&path).await.expect(204);
-    app.get(&path).await.expect_error(404, "not_found");
+    app.get(&path).await.expect_error(404, "model_not_found");
     assert_eq!(pulled(&app), 0);
 }
 
@@ -197,7 +197,7 @@ async fn folders_that_are_elsewhere_or_no_models_are_refused() {
     for path in [elsewhere.path(), &root.join("link"), &root.join("missing"), &root.join("../data"), Path::new("tiny")]
     {
         let answer = app.post_json("/v1/models", &json!({"source": "folder", "path": path})).await;
-        assert!(answer.expect_error(422, "invalid").starts_with("path: "), "{}", path.display());
+        assert!(answer.expect_error(400, "invalid_value").starts_with("path: "), "{}", path.display());
     }
     std::fs::create_dir(root.join("empty")).unwrap();
     let broken = root.join("broken");
@@ -205,14 +205,14 @@ async fn folders_that_are_elsewhere_or_no_models_are_refused() {
     std::fs::write(broken.join("config.json"), "{\"model_type\": \"gpt2\"}").unwrap();
     for (folder, word) in [("empty", "config.json"), ("broken", "gpt2")] {
         let answer = app.post_json("/v1/models", &json!({"source": "folder", "path": root.join(folder)})).await;
-        let message = answer.expect_error(422, "unsupported_model");
+        let message = answer.expect_error(400, "unsupported_model");
         assert!(message.contains(word), "{message}");
     }
     assert_eq!(app.get("/v1/models").await.expect(200)["data"], json!([]));
 }
 
 fn fields(answer: &Answer) -> Vec<String> {
-    let fields = answer.expect(422)["error"]["details"]["fields"].clone();
+    let fields = answer.expect(400)["error"]["details"]["fields"].clone();
     fields.as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -286,7 +286,7 @@ async fn base_and_fine_tuned_models_are_one_list() {
         }
     }
     assert_eq!(paged, ["new", &fine_tuned, "old"]);
-    app.get("/v1/models?cursor=x").await.expect_error(422, "invalid");
+    app.get("/v1/models?cursor=x").await.expect_error(400, "invalid_value");
 }
 
 #[tokio::test]
@@ -308,10 +308,10 @@ async fn models_and_datasets_that_a_job_waits_for_stay() {
 #[tokio::test]
 async fn unknown_models_are_not_found() {
     let app = TestApp::start().await;
-    app.get(UNKNOWN).await.expect_error(404, "not_found");
-    app.get(&format!("{UNKNOWN}/events")).await.expect_error(404, "not_found");
-    app.post(&format!("{UNKNOWN}/pull")).await.expect_error(404, "not_found");
-    app.delete(UNKNOWN).await.expect_error(404, "not_found");
+    app.get(UNKNOWN).await.expect_error(404, "model_not_found");
+    app.get(&format!("{UNKNOWN}/events")).await.expect_error(404, "model_not_found");
+    app.post(&format!("{UNKNOWN}/pull")).await.expect_error(404, "model_not_found");
+    app.delete(UNKNOWN).await.expect_error(404, "model_not_found");
     app.get("/v1/models/tiny").await.expect_error(404, "not_found");
 }
 

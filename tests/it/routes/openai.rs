@@ -78,16 +78,35 @@ async fn a_text_that_is_too_long_is_cut_and_counted_as_cut() {
 }
 
 #[tokio::test]
+async fn empty_input_and_too_much_are_refused_in_openais_words() {
+    let app = TestApp::start_with(|state| state.limits.max_client_batch_size = 3).await;
+    add_base_model(&app, "tiny", &TinyModel::default()).await;
+    let empty =
+        "Invalid 'input': empty array. Expected an array with minimum length 1, but got an empty array instead.";
+    let long = "Invalid 'input': array too long. Expected an array with maximum length 3, but got an array with length 4 instead.";
+    for (input, code, param, message) in [
+        (json!([]), "empty_array", "input", empty),
+        (json!(["a", "b", "c", "d"]), "array_above_max_length", "input", long),
+        (json!(""), "invalid_value", "input", "Invalid 'input': the input cannot be an empty string."),
+        (json!(["a", ""]), "invalid_value", "input[1]", "Invalid 'input[1]': the input cannot be an empty string."),
+    ] {
+        let answer = app.post_json("/v1/embeddings", &json!({ "input": input })).await;
+        assert_eq!(answer.expect_error(400, code), message);
+        assert_eq!(answer.json()["error"]["param"], param);
+        assert_eq!(answer.json()["error"]["type"], "invalid_request_error");
+    }
+}
+
+#[tokio::test]
 async fn bad_requests_name_the_field_as_the_client_wrote_it() {
     let app = app().await;
     for (request, field) in [
-        (json!({ "input": [] }), "input"),
         (json!({ "input": {} }), "input"),
         (json!({ "input": [[2, 100_000, 3]] }), "input[0]"),
         (json!({ "input": "x", "encoding_format": "int8" }), "encoding_format"),
         (json!({ "input": "x", "dimensions": 33 }), "dimensions"),
     ] {
-        let json = app.post_json("/v1/embeddings", &request).await.expect(422);
+        let json = app.post_json("/v1/embeddings", &request).await.expect(400);
         assert_eq!(json["error"]["details"]["fields"][0]["field"], field, "{request}: {json}");
     }
 }
