@@ -1,7 +1,8 @@
 """The peers' encoders as they serve: texts in, normalised embeddings out, on the threads given.
 
-ONNX Runtime and OpenVINO run the graph that `peer_setup.py onnx` writes, behind the tokenizers library itself and NumPy's
-mean pooling: less between a text and its embedding than any package puts there. sentence-transformers is its `encode()`.
+ONNX Runtime and OpenVINO run the graph that `peer_setup.py onnx` writes, behind the tokenizers library itself and mean
+pooling by NumPy: less between a text and its embedding than any package puts there. sentence-transformers is its
+`encode()`.
 """
 
 import json

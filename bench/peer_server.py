@@ -2,9 +2,10 @@
 
     peer_server.py openvino MODEL GRAPH.onnx --precision bf16 --threads N --port PORT
 
-`POST /embed {"inputs": …}` answers embeddings. What waits while the model runs becomes the next batches: sorted by length,
-32 texts each. `POST /embed/unbatched` computes each request by itself. `POST /in-process {"text": …, "count": …}` encodes
-one text again and again and answers the seconds of each: what HTTP adds is not in them.
+`POST /embed {"inputs": …}` answers embeddings. What waits while the model runs becomes the next batches: sorted by
+length, 32 texts each. `POST /embed/unbatched` computes each request by itself.
+`POST /in-process {"text": …, "count": …}` encodes one text again and again and answers the seconds of each: what HTTP
+adds is not in them.
 It listens once the model is loaded.
 """
 

@@ -1,4 +1,4 @@
-"""The command of bench/train: reads arguments, runs sections, keeps results. bench/train itself prepares what it needs."""
+"""The command of bench/train, which prepares what this needs: reads arguments, runs sections, keeps results."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from arguments import names_of, positive
 from inputs import FULL, QUICK, Pairs
 from matryo import Matryo
 from peers import Peers
-from processes import BenchmarkError, progress
+from processes import BenchmarkError, progress, stop_at_sigterm
 from results import facts, load as load_results
 from sections import SECTIONS, Context, load_average
 
@@ -102,6 +102,7 @@ def main() -> int:
     args = parse()
     if args.check:
         return 0
+    stop_at_sigterm()
     target = REPOSITORY / "target"
     target.mkdir(exist_ok=True)
     try:

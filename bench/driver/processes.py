@@ -1,6 +1,7 @@
 """Child processes: run to their end, timed, with their peak of memory; and the lines that tell of progress."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,11 @@ class Finished:
 
     seconds: float
     peak_memory_bytes: int
+
+
+def stop_at_sigterm() -> None:
+    """Makes SIGTERM end the run as Ctrl-C does, with its child processes and its scratch folder."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def progress(message: str) -> None:

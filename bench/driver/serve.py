@@ -15,7 +15,7 @@ from arguments import names_of, positive
 from inputs import read_rows
 from matryo import Matryo
 from peers import Peers
-from processes import BenchmarkError, progress
+from processes import BenchmarkError, progress, stop_at_sigterm
 from results import Results, facts, load as load_results
 from sections import load_average
 from serve_sections import FULL, QUICK, SECTIONS, Context, warm_up
@@ -28,16 +28,18 @@ def parse() -> argparse.Namespace:
     """The command line; --python, --binary and --model come first from bench/serve, and may be given again."""
     parser = argparse.ArgumentParser(
         prog="bench/serve", allow_abbrev=False,
-        description="Serves one model by matryo and by sentence-transformers, ONNX Runtime and OpenVINO, one after another,"
-                    " and measures throughput and latency of each.",
+        description="Serves one model by matryo and by sentence-transformers, ONNX Runtime and OpenVINO, one after"
+                    " another, and measures throughput and latency of each.",
         epilog="Environment: MATRYO_BENCH_PYTHON, MATRYO_BENCH_BINARY, MATRYO_TEST_MINILM; see bench/README.md.")
     parser.add_argument("--python", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--binary", type=Path, metavar="PATH", help="the matryo binary [default: built from this source]")
+    parser.add_argument("--binary", type=Path, metavar="PATH",
+                        help="the matryo binary [default: built from this source]")
     parser.add_argument("--model", type=Path, metavar="FOLDER",
                         help="the model [default: all-MiniLM-L6-v2, as tests/setup fetches it]")
     parser.add_argument("--quick", action="store_true", help="short loads and one round; rough figures, for tuning")
-    parser.add_argument("--only", metavar="SECTION[,SECTION]", type=names_of("section", SECTIONS), default=list(SECTIONS),
+    parser.add_argument("--only", metavar="SECTION[,SECTION]", type=names_of("section", SECTIONS),
+                        default=list(SECTIONS),
                         help=f"these sections alone, of {', '.join(SECTIONS)}; they replace what --out has of them")
     parser.add_argument("--skip-peers", action="store_true", help="measures matryo alone; needs no Python packages")
     parser.add_argument("--peers", metavar="PEER[,PEER]", type=names_of("peer", PEERS), default=list(PEERS),
@@ -46,8 +48,8 @@ def parse() -> argparse.Namespace:
                         help="whether the peers' server batches what waits; `both` measures both, and the better one"
                              " counts [default: %(default)s]")
     parser.add_argument("--precisions", metavar="NAME[,NAME]", type=lambda text: text.split(","),
-                        help="our --precision; the last one is measured beside training [default: float32, and bf16 where"
-                             " the CPU has it]")
+                        help="our --precision; the last one is measured beside training [default: float32, and bf16"
+                             " where the CPU has it]")
     parser.add_argument("--serve-args", metavar="ARGS", type=shlex.split, default=[],
                         help="more arguments of `matryo serve`, as one text")
     parser.add_argument("--rounds", type=positive, metavar="N", help=f"rounds [default: {FULL.rounds}; 1 with --quick]")
@@ -57,8 +59,8 @@ def parse() -> argparse.Namespace:
                         help="pairs: passages to embed, and what the job beside trains on [default:"
                              " ../shared/data/train.jsonl]")
     parser.add_argument("--out", type=Path, metavar="FILE.json",
-                        help="results, with a .md beside [default: bench/results/serve-CPU.json; a temporary folder with"
-                             " --quick, --skip-peers, or a part of the peers]")
+                        help="results, with a .md beside [default: bench/results/serve-CPU.json; a temporary folder"
+                             " with --quick, --skip-peers, or a part of the peers]")
     return parser.parse_args()
 
 
@@ -83,7 +85,8 @@ def measure(args: argparse.Namespace, scratch: Path) -> None:
     context = Context(read_rows(args.train), sizes, Agreement(), args.peer_batching)
     told |= {"passages": len(context.passages), "commit": commit(), "serve_args": args.serve_args}
     results["sections"] |= {name: {**told, "peak_memory_bytes": [], "rounds": []} for name in args.only}
-    print(f"{machine['cpu']}, {args.threads} threads, {' '.join(machine['flags'])}, commit {told['commit']}", flush=True)
+    flags = " ".join(machine["flags"])
+    print(f"{machine['cpu']}, {args.threads} threads, {flags}, commit {told['commit']}", flush=True)
     count = args.rounds or sizes.rounds
     for number in range(1, count + 1):
         measured: dict[str, dict[str, Any]] = {name: {} for name in args.only}
@@ -102,7 +105,8 @@ def measure(args: argparse.Namespace, scratch: Path) -> None:
 
 def choose(args: argparse.Namespace, launcher: Launcher, bf16: bool, installed: dict[str, Any]) -> list[Variant]:
     """The servers of a round, ours first; the first one's embeddings are what the others are compared with."""
-    servers = [launcher.ours(precision) for precision in args.precisions or (["float32", "bf16"] if bf16 else ["float32"])]
+    precisions = args.precisions or (["float32", "bf16"] if bf16 else ["float32"])
+    servers = [launcher.ours(precision) for precision in precisions]
     if args.skip_peers or args.only == ["interference"]:
         return servers
     chosen = [peer for peer in args.peers if installed.get(peer)]
@@ -140,8 +144,8 @@ def print_figures(section: str, variant: str, figures: dict[str, Any]) -> None:
                 continue
             cores = f", client {row['client_cpu']:.2f}" if "client_cpu" in row else ""
             cores += f", server {row['server_cpu']:.2f} cores" if "server_cpu" in row else ""
-            print(f"{section:<12} {variant:<29} {scenario:<10} {label:<9} {row['rate']:8.1f}/s  p50 {row['p50_ms']:8.2f} ms"
-                  f"  p99 {row['p99_ms']:8.2f} ms{cores}", flush=True)
+            print(f"{section:<12} {variant:<29} {scenario:<10} {label:<9} {row['rate']:8.1f}/s "
+                  f" p50 {row['p50_ms']:8.2f} ms  p99 {row['p99_ms']:8.2f} ms{cores}", flush=True)
 
 
 def versions(args: argparse.Namespace, peers: Peers, scratch: Path) -> dict[str, str | None]:
@@ -170,6 +174,7 @@ def main() -> int:
     args = parse()
     if args.check:
         return 0
+    stop_at_sigterm()
     target = REPOSITORY / "target"
     target.mkdir(exist_ok=True)
     try:

@@ -1,5 +1,6 @@
 """What a run of bench/serve leaves behind: every figure, and the same as Markdown tables."""
 
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,13 +14,10 @@ from variants import PEERS, TITLES
 def save(path: Path, results: Results) -> None:
     """Writes the figures, their ratios, and both as Markdown."""
     sections = results["sections"]
-    spreads = serve_ratios.compute(sections)
-    results["ratios"] = {
-        key: {quantity: round(value["median"], 3) for quantity, value in quantities.items()}
-        for key, quantities in spreads.items()
-    }
-    results["spread"] = spreads
+    results["spread"] = serve_ratios.compute(sections)
+    results["ratios"] = {key: round(value["median"], 3) for key, value in results["spread"].items()}
     results["interference"] = serve_ratios.interference(sections)
+    results["goals"] = [asdict(goal) | {"met": goal.met} for goal in serve_ratios.goals(sections)]
     write(path, results, markdown(results))
 
 
@@ -40,17 +38,16 @@ def summary_lines(results: Results) -> list[str]:
     lines: list[str] = []
     if results["ratios"]:
         lines += ["## Ratios", "",
-                  "Our best over the peer's best in throughput, the peer's best over our best in p50 and p99, of each round;"
-                  " the median over rounds. Larger is better.", "",
+                  "Our best over the peer's best in throughput, the peer's best over our best in p50 and p99, of each"
+                  " round; the median over rounds. Larger is better.", "",
                   "| scenario | " + " | ".join(f"{TITLES[peer]}: throughput, p50, p99" for peer in PEERS) + " |",
                   "| --- |" + " ---: |" * len(PEERS)]
-        for section, key, name in SCENARIOS:
-            cells = [ratio_cell(results["ratios"].get(f"{section}_{key}_{peer}", {})) for peer in PEERS]
+        rows = [(name, f"{section}_{key}_", "") for section, key, name in SCENARIOS]
+        rows.append(("one short text, ours over HTTP, the peer without", "latency_http_", "_in_process"))
+        for name, before, after in rows:
+            cells = [ratio_cell(results["ratios"], before + peer + after) for peer in PEERS]
             if any(cells):
                 lines.append(f"| {name} | {' | '.join(cells)} |")
-        cells = [ratio_cell(results["ratios"].get(f"latency_http_against_{peer}_in_process", {})) for peer in PEERS]
-        if any(cells):
-            lines.append(f"| one short text, ours over HTTP, the peer without | {' | '.join(cells)} |")
         lines.append("")
     lines += interference_lines(sections)
     goals = serve_ratios.goals(sections)
@@ -63,11 +60,10 @@ def summary_lines(results: Results) -> list[str]:
     return lines
 
 
-def ratio_cell(quantities: dict[str, float]) -> str:
-    """Three ratios; a dash for what has none."""
-    if not quantities:
-        return ""
-    return ", ".join(f"{quantities[name]:.2f}" if name in quantities else "–" for name in QUANTITIES)
+def ratio_cell(ratios: dict[str, float], key: str) -> str:
+    """Throughput, p50 and p99; nothing where they were not measured."""
+    found = [ratios.get(f"{key}_{quantity}") for quantity in QUANTITIES.values()]
+    return "" if None in found else ", ".join(f"{ratio:.2f}" for ratio in found)
 
 
 def interference_lines(sections: dict[str, Any]) -> list[str]:
@@ -76,9 +72,11 @@ def interference_lines(sections: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     lines = ["## Beside a training job", "",
-             "One short text; `closed`: one connection without pause, `paced`: 20 requests a second over 4 connections.",
-             "", "| server | load | p50, p99 ms idle | p50, p99 ms beside training | p99 ratio | training pairs/s,"
-             " without load | with |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+             "One short text; `closed`: one connection without pause, `paced`: 20 requests a second over 4"
+             " connections.", "",
+             "| server | load | p50, p99 ms idle | p50, p99 ms beside training | p99 ratio"
+             " | training pairs/s, without load | with |",
+             "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for name, figures in rows:
         for load in ("closed", "paced"):
             idle, busy = figures["idle"][load], figures["training"][load]
@@ -97,8 +95,9 @@ def rate_cell(rate: float | None) -> str:
 
 def figure_lines(sections: dict[str, Any]) -> list[str]:
     """A row for each scenario and server."""
-    lines = ["## Figures", "", "Medians over rounds. `client`: the share of one core that the load generator took beside"
-             " the server; `server`: cores that the server took.", "",
+    lines = ["## Figures", "",
+             "Medians over rounds. `client`: the share of one core that the load generator took beside the server;"
+             " `server`: cores that the server took.", "",
              "| scenario | server | passages/s | p50 ms | p99 ms | client | server | rounds |",
              "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for section, key, name in [*SCENARIOS, ("latency", "in_process", "one short text, without HTTP")]:
