@@ -50,6 +50,21 @@ pub struct ServeConfig {
     #[arg(long, env = "MATRYO_PRECISION", value_name = "NAME", default_value_t = Precision::Float32)]
     pub precision: Precision,
 
+    /// Texts that may wait to be embedded; more are refused at once with 429.
+    #[arg(long, env = "MATRYO_MAX_WAITING_TEXTS", default_value_t = 8192, value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_waiting_texts: u32,
+
+    /// How long a request to embed may take, in seconds.
+    #[arg(long, env = "MATRYO_EMBED_TIMEOUT_S", default_value_t = 300, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub embed_timeout_s: u64,
+
+    /// How far training gives way to embedding: the niceness of its threads, from 0 (not at all) to 19. Linux only.
+    #[arg(long, env = "MATRYO_TRAINING_NICE", default_value_t = 19, value_name = "NICENESS",
+        value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub training_nice: u8,
+
     /// Jobs that may wait in the queue.
     #[arg(long, env = "MATRYO_MAX_QUEUED_JOBS", default_value_t = 100, value_name = "COUNT",
         value_parser = clap::value_parser!(u64).range(1..=100_000))]

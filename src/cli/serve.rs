@@ -17,7 +17,7 @@ use crate::hub::HubSettings;
 use crate::model::describe_precision;
 use crate::serving::{EmbeddingService, ServingOptions};
 use crate::store::Store;
-use crate::worker::{Worker, WorkerContext, WorkerError};
+use crate::worker::{EngineTrainer, Worker, WorkerContext, WorkerError};
 
 use super::error::CliError;
 use super::signals;
@@ -30,8 +30,6 @@ pub(super) const EXAMPLE: &str = "Example:\n  \
 pub(super) const LOG_FILTER: &str = "info,hf_hub=off";
 /// How long requests under way may take to end once the server is asked to.
 const GRACE: Duration = Duration::from_secs(5);
-/// Texts that may wait to be embedded.
-const MAX_WAITING_TEXTS: usize = 16_384;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeCommand {
@@ -80,11 +78,13 @@ impl Service {
         let store = Store::open(&data_dir.database())
             .await
             .map_err(|error| CliError::Failed(format!("{}: {error}", data_dir.database().display())))?;
-        let worker = Worker::start(WorkerContext::new(store.clone(), data_dir.clone())).await?;
+        let worker = Worker::start(WorkerContext::new(store.clone(), data_dir.clone(), trainer(config.training_nice)?)).await?;
         let options = ServingOptions {
             cache_bytes: config.model_cache_mib << 20,
-            max_waiting_texts: MAX_WAITING_TEXTS,
+            max_waiting_texts: config.max_waiting_texts as usize,
             precision: config.precision,
+            timeout: Duration::from_secs(config.embed_timeout_s),
+            ..ServingOptions::default()
         };
         let state = AppState {
             embedding: EmbeddingService::start(store.clone(), data_dir.clone(), options),
@@ -176,6 +176,11 @@ fn device(asked: Device) -> Result<&'static str, CliError> {
             Ok("cpu")
         }
     }
+}
+
+/// What trains, on threads that give way.
+fn trainer(nice: u8) -> Result<EngineTrainer, CliError> {
+    EngineTrainer::new(nice).map_err(|error| CliError::Failed(format!("no threads to train with: {error}")))
 }
 
 /// Takes an address.

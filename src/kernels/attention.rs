@@ -88,6 +88,56 @@ fn for_each_sequence<P: Send>(parts: impl Iterator<Item = (Sequence, P)>, work: 
     tasks.into_par_iter().with_max_len(1).for_each(|(sequence, part)| work(sequence, part));
 }
 
+impl Shape<'_> {
+    /// One head's probabilities, `[length, length]`, dropped out; `log_sums` (`[length]`) gets the logarithm of each row's
+    /// sum.
+    fn probabilities(
+        &self,
+        qkv: &[f32],
+        sequence: Sequence,
+        head: usize,
+        dropout: Option<DropoutStream>,
+        probabilities: &mut [f32],
+        log_sums: &mut [f32],
+    ) {
+        let length = sequence.length;
+        self.scores(qkv, sequence, head, probabilities);
+        // The exponentials are taken of all rows at once: rows are short, and what does not fill a register at the end of
+        // each would be taken one by one.
+        vectorized!({
+            for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(&mut *log_sums) {
+                let most = max(row);
+                row.iter_mut().for_each(|score| *score -= most);
+                *log_sum = most;
+            }
+            probabilities.iter_mut().for_each(|score| *score = exp(*score));
+            for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
+                let total = sum(row);
+                let share = 1.0 / total;
+                row.iter_mut().for_each(|value| *value *= share);
+                *log_sum += total.ln();
+            }
+        });
+        if let Some(dropout) = &dropout {
+            dropout.apply(self.unit(sequence, head), probabilities);
+        }
+    }
+
+    /// The probabilities' mean of one head's values, to where `result` says.
+    fn mean_value(
+        &self,
+        probabilities: &[f32],
+        qkv: &[f32],
+        sequence: Sequence,
+        head: usize,
+        result: (&mut [f32], Layout),
+    ) {
+        let Sequence { start, length, .. } = sequence;
+        let value = (qkv, self.part(start, length, 2, head));
+        product((probabilities, Layout::dense(length, length)), value, result, 1.0, Accumulate::Replace, true);
+    }
+}
+
 /// `context = dropout(softmax(query keyᵀ / √head_size)) value`, per sequence and head. `qkv` is `[tokens, 3 * hidden]`,
 /// `context` `[tokens, hidden]`; `log_sums` (`[tokens * heads]`) holds for backward the logarithm of each softmax's sum.
 pub(crate) fn attention(
@@ -100,39 +150,57 @@ pub(crate) fn attention(
     let parts = shape.sequences().zip(cut(context, shape, shape.hidden())).zip(cut(log_sums, shape, shape.heads));
     for_each_sequence(
         parts.map(|((sequence, context), log_sums)| (sequence, (context, log_sums))),
-        |sequence, parts| {
-            let (Sequence { start, length, .. }, (context, log_sums)) = (sequence, parts);
+        |sequence, (context, log_sums)| {
+            let length = sequence.length;
             with_scratch(|[probabilities]| {
                 for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
                     let probabilities = room(probabilities, length * length);
-                    shape.scores(qkv, sequence, head, probabilities);
-                    // The exponentials are taken of all rows at once: rows are short, and what does not fill a register
-                    // at the end of each would be taken one by one.
-                    vectorized!({
-                        for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(&mut *log_sums) {
-                            let most = max(row);
-                            row.iter_mut().for_each(|score| *score -= most);
-                            *log_sum = most;
-                        }
-                        probabilities.iter_mut().for_each(|score| *score = exp(*score));
-                        for (row, log_sum) in probabilities.chunks_exact_mut(length).zip(log_sums) {
-                            let total = sum(row);
-                            let share = 1.0 / total;
-                            row.iter_mut().for_each(|value| *value *= share);
-                            *log_sum += total.ln();
-                        }
-                    });
-                    if let Some(dropout) = &dropout {
-                        dropout.apply(shape.unit(sequence, head), probabilities);
-                    }
-                    let left = (&*probabilities, Layout::dense(length, length));
-                    let value = (qkv, shape.part(start, length, 2, head));
+                    shape.probabilities(qkv, sequence, head, dropout, probabilities, log_sums);
                     let result = (&mut *context, shape.head(0, length, head));
-                    product(left, value, result, 1.0, Accumulate::Replace, true);
+                    shape.mean_value(probabilities, qkv, sequence, head, result);
                 }
             });
         },
     );
+}
+
+/// As [`attention`], the same numbers, but keeps nothing for backward and writes `context` head by head,
+/// `[heads, tokens, head_size]`: so heads are tasks of their own, and a single sequence has work for all threads.
+pub(crate) fn attention_by_head(
+    shape: Shape<'_>,
+    qkv: &[f32],
+    dropout: Option<DropoutStream>,
+    context: &mut [f32],
+) {
+    let tokens = qkv.len() / (3 * shape.hidden());
+    let heads = context.chunks_exact_mut(tokens * shape.head_size).enumerate();
+    let mut tasks: Vec<_> = heads
+        .flat_map(|(head, context)| {
+            let parts = cut(context, shape, shape.head_size);
+            shape.sequences().zip(parts).map(move |(sequence, context)| (sequence, head, context))
+        })
+        .collect();
+    tasks.sort_by_key(|(sequence, ..)| std::cmp::Reverse(sequence.length));
+    tasks.into_par_iter().for_each(|(sequence, head, context)| {
+        let length = sequence.length;
+        with_scratch(|[probabilities, log_sums]| {
+            let probabilities = room(probabilities, length * length);
+            shape.probabilities(qkv, sequence, head, dropout, probabilities, room(log_sums, length));
+            let result = (context, Layout::dense(length, shape.head_size));
+            shape.mean_value(probabilities, qkv, sequence, head, result);
+        });
+    });
+}
+
+/// Gathers rows `first..` of a context by heads into `rows`, `[count, hidden]`.
+pub(crate) fn gather_heads(shape: Shape<'_>, context: &[f32], first: usize, rows: &mut [f32]) {
+    let tokens = context.len() / shape.hidden();
+    for (head, context) in context.chunks_exact(tokens * shape.head_size).enumerate() {
+        let values = context[first * shape.head_size..].chunks_exact(shape.head_size);
+        for (row, values) in rows.chunks_exact_mut(shape.hidden()).zip(values) {
+            row[head * shape.head_size..(head + 1) * shape.head_size].copy_from_slice(values);
+        }
+    }
 }
 
 /// From the gradient by the context writes the one by query, key and value. `qkv`, `log_sums` and `dropout` are those of

@@ -124,11 +124,11 @@ pub(crate) fn product(
     }
 }
 
-/// Adds `bias` (`[columns]`) to each row of `values` (`[rows, columns]`).
-pub(crate) fn add_to_rows(values: &mut [f32], bias: &[f32]) {
+/// Adds `bias` to each row of `values` (rows of `columns`), from column `first` on.
+pub(crate) fn add_to_columns(values: &mut [f32], columns: usize, first: usize, bias: &[f32]) {
     vectorized!({
-        for row in values.chunks_exact_mut(bias.len()) {
-            add_scaled(row, 1.0, bias);
+        for row in values.chunks_exact_mut(columns) {
+            add_scaled(&mut row[first..first + bias.len()], 1.0, bias);
         }
     });
 }

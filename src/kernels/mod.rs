@@ -30,6 +30,16 @@ pub(crate) fn row_block(rows: usize) -> usize {
     rows.div_ceil(TASKS).next_multiple_of(WHOLE_TILES).clamp(WHOLE_TILES, MOST)
 }
 
+/// Rows that one task takes where nothing is summed over blocks, so that the threads may decide: as few tasks as occupy
+/// all of them evenly, since each reads all weights.
+pub(crate) fn even_row_block(rows: usize) -> usize {
+    const MOST: usize = 96;
+    const WHOLE_TILES: usize = 6;
+    let threads = rayon::current_num_threads();
+    let rounds = rows.div_ceil(threads * MOST).max(1);
+    rows.div_ceil(threads * rounds).next_multiple_of(WHOLE_TILES).clamp(WHOLE_TILES, MOST)
+}
+
 /// Runs a computation of many parallel parts on the pool's own threads. From outside, each part would put the caller to
 /// sleep and wake it again, which takes as long as a small part.
 pub(crate) fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {

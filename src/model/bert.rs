@@ -1,11 +1,13 @@
 //! BERT (Devlin et al. 2018) as a composition of blocks: packed tokens in, token embeddings out, and back.
 
+use rayon::prelude::*;
+
 use crate::data::packing::PackedBatch;
 use crate::kernels::linear::{Arithmetic, PackedLinear};
-use crate::kernels::room;
+use crate::kernels::{even_row_block, room, with_scratch};
 
 use super::blocks::{
-    AttentionScratch, Dropout, FeedForward, FeedForwardScratch, Keep, LinearWeights, SavedAttention, SavedEmbedding,
+    AttentionScratch, Dropout, FeedForward, FeedForwardScratch, LinearWeights, SavedAttention, SavedEmbedding,
     SavedFeedForward, SelfAttention, TokenEmbedding, Weights,
 };
 use super::{DropoutKey, EncoderConfig, ModelError, Parameters};
@@ -30,6 +32,15 @@ pub(super) struct BertWorkspace {
     hidden: Vec<Vec<f32>>,
     attention: AttentionScratch,
     feed_forward: FeedForwardScratch,
+    unkept: Unkept,
+}
+
+/// Room of a forward that keeps nothing.
+#[derive(Debug, Default)]
+struct Unkept {
+    hidden: Vec<f32>,
+    qkv: Vec<f32>,
+    context: Vec<f32>,
 }
 
 impl Bert {
@@ -73,37 +84,73 @@ impl Bert {
         Dropout::new(key, self.hidden_rate, self.attention_rate, self.heads)
     }
 
-    /// Token embeddings, `[tokens, hidden]`.
+    /// Token embeddings, `[tokens, hidden]`; what backward needs is kept.
     pub(super) fn forward<'w>(
         &self,
         weights: Weights<'_>,
         batch: &PackedBatch,
         dropout: Option<DropoutKey>,
-        keep: Keep,
         workspace: &'w mut BertWorkspace,
     ) -> &'w [f32] {
         let dropout = self.dropout(dropout);
         let length = batch.tokens() * self.hidden_size;
-        // Without backward one room serves all layers, as each has read its input by the time the next one writes.
-        let place = |layer: usize| if keep == Keep::ForBackward { layer } else { 0 };
-        let rooms = place(self.layers.len() - 1) + 1;
-        if workspace.layers.len() < rooms {
-            workspace.layers.resize_with(rooms, Default::default);
-        }
-        if workspace.hidden.len() < place(self.layers.len()) + 1 {
-            workspace.hidden.resize_with(place(self.layers.len()) + 1, Vec::new);
+        if workspace.layers.len() < self.layers.len() {
+            workspace.layers.resize_with(self.layers.len(), Default::default);
+            workspace.hidden.resize_with(self.layers.len() + 1, Vec::new);
         }
         let first = room(&mut workspace.hidden[0], length);
         self.embedding.forward(weights.flat, batch, &dropout, &mut workspace.embedding, first);
         for (number, (attention, feed_forward)) in self.layers.iter().enumerate() {
-            let (saved_attention, saved_feed_forward) = &mut workspace.layers[place(number)];
-            let input = &workspace.hidden[place(number)][..length];
+            let (saved_attention, saved_feed_forward) = &mut workspace.layers[number];
+            let input = &workspace.hidden[number][..length];
             attention.forward(weights, &batch.cu_seqlens, &dropout, input, saved_attention);
-            let output = room(&mut workspace.hidden[place(number + 1)], length);
-            let input = saved_attention.output(length);
-            feed_forward.forward(weights, &dropout, keep, input, saved_feed_forward, output);
+            let output = room(&mut workspace.hidden[number + 1], length);
+            feed_forward.forward(weights, &dropout, saved_attention.output(length), saved_feed_forward, output);
         }
-        &workspace.hidden[place(self.layers.len())][..length]
+        &workspace.hidden[self.layers.len()][..length]
+    }
+
+    /// As [`Bert::forward`], the same numbers, but keeps nothing. A layer is two steps for all threads, attention and
+    /// the rest: a row's way from one attention to the next does not depend on other rows.
+    pub(super) fn forward_unkept<'w>(
+        &self,
+        weights: Weights<'_>,
+        batch: &PackedBatch,
+        dropout: Option<DropoutKey>,
+        workspace: &'w mut BertWorkspace,
+    ) -> &'w [f32] {
+        let dropout = self.dropout(dropout);
+        let (columns, length) = (self.hidden_size, batch.tokens() * self.hidden_size);
+        let block = even_row_block(batch.tokens());
+        let Unkept { hidden, qkv, context } = &mut workspace.unkept;
+        let (hidden, qkv, context) = (room(hidden, length), room(qkv, 3 * length), room(context, length));
+        self.embedding.forward(weights.flat, batch, &dropout, &mut workspace.embedding, hidden);
+        let blocks = hidden.par_chunks(block * columns).zip(qkv.par_chunks_mut(block * 3 * columns));
+        blocks.for_each(|(hidden, qkv)| self.layers[0].0.project_rows(weights, hidden, qkv));
+        for (number, (attention, feed_forward)) in self.layers.iter().enumerate() {
+            attention.attend(&batch.cu_seqlens, &dropout, qkv, context);
+            let next = self.layers.get(number + 1);
+            let blocks = hidden.par_chunks_mut(block * columns).zip(qkv.par_chunks_mut(block * 3 * columns));
+            blocks.enumerate().for_each(|(place, (hidden, qkv))| {
+                let (first, size) = (place * block, hidden.len());
+                with_scratch(|[context_rows, attended, normalized, inverse]| {
+                    let (context_rows, attended) = (room(context_rows, size), room(attended, size));
+                    let (normalized, inverse) = (room(normalized, size), room(inverse, size / columns));
+                    attention.context_rows(&batch.cu_seqlens, context, first, context_rows);
+                    let result = (&mut *normalized, &mut *inverse, &mut *attended);
+                    attention.finish_rows(
+                        weights, &dropout, first, hidden, context_rows, result.0, result.1, result.2,
+                    );
+                    feed_forward.forward_rows(
+                        weights, &dropout, first, attended, None, normalized, inverse, hidden,
+                    );
+                });
+                if let Some((attention, _)) = next {
+                    attention.project_rows(weights, hidden, qkv);
+                }
+            });
+        }
+        hidden
     }
 
     /// The last kept forward's token embeddings.

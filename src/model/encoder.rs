@@ -10,7 +10,7 @@ use crate::kernels::linear::{Arithmetic, PackedLinear};
 use crate::kernels::{on_pool, room};
 
 use super::bert::{Bert, BertWorkspace};
-use super::blocks::{Keep, Weights, normalize, normalize_backward, pool, pool_backward};
+use super::blocks::{Weights, normalize, normalize_backward, pool, pool_backward};
 use super::folder::ModelFolder;
 use super::precision::arithmetic;
 use super::{DropoutKey, ModelError, Parameters};
@@ -148,15 +148,27 @@ impl SentenceEncoder {
         self.folder.config.forward_operations(batch.cu_seqlens.windows(2).map(|ends| ends[1] - ends[0]))
     }
 
+    /// The lengths at which its folder says that it was trained to be cut; none where it says nothing.
+    #[must_use]
+    pub fn matryoshka_dims(&self) -> Option<&[usize]> {
+        self.folder.matryoshka_dims.as_deref()
+    }
+
     fn dimension(&self) -> usize {
         self.folder.summary.dimension
     }
 
-    /// Pooled embeddings, `[sequences, dimension]`, in `workspace.pooled`.
-    fn pooled(&self, batch: &PackedBatch, dropout: Option<DropoutKey>, keep: Keep, workspace: &mut Workspace) {
-        let hidden = on_pool(|| self.bert.forward(self.weights(), batch, dropout, keep, &mut workspace.bert));
-        let pooled = room(&mut workspace.pooled, batch.sequences() * self.dimension());
+    /// Pools token embeddings of a batch, to `pooled`, `[sequences, dimension]`.
+    fn pool(&self, hidden: &[f32], batch: &PackedBatch, pooled: &mut Vec<f32>) {
+        let pooled = room(pooled, batch.sequences() * self.dimension());
         pool(self.folder.summary.pooling, hidden, &batch.cu_seqlens, self.dimension(), pooled);
+    }
+
+    /// Pooled embeddings, `[sequences, dimension]`, in `workspace.pooled`; keeps nothing for backward.
+    fn pool_unkept(&self, batch: &PackedBatch, dropout: Option<DropoutKey>, workspace: &mut Workspace) {
+        let weights = self.weights();
+        let hidden = on_pool(|| self.bert.forward_unkept(weights, batch, dropout, &mut workspace.bert));
+        self.pool(hidden, batch, &mut workspace.pooled);
     }
 
     /// Embeds a packed batch and saves in `workspace` what [`SentenceEncoder::backward`] needs. Without a key there is
@@ -168,7 +180,9 @@ impl SentenceEncoder {
         workspace: &'w mut Workspace,
     ) -> &'w [f32] {
         workspace.dropout = dropout;
-        self.embed(batch, dropout, Keep::ForBackward, workspace)
+        let hidden = on_pool(|| self.bert.forward(self.weights(), batch, dropout, &mut workspace.bert));
+        self.pool(hidden, batch, &mut workspace.pooled);
+        self.normalized(batch, workspace)
     }
 
     /// As [`SentenceEncoder::forward`], the same numbers bit for bit, but saves nothing.
@@ -178,17 +192,12 @@ impl SentenceEncoder {
         dropout: Option<DropoutKey>,
         workspace: &'w mut Workspace,
     ) -> &'w [f32] {
-        self.embed(batch, dropout, Keep::Nothing, workspace)
+        self.pool_unkept(batch, dropout, workspace);
+        self.normalized(batch, workspace)
     }
 
-    fn embed<'w>(
-        &self,
-        batch: &PackedBatch,
-        dropout: Option<DropoutKey>,
-        keep: Keep,
-        workspace: &'w mut Workspace,
-    ) -> &'w [f32] {
-        self.pooled(batch, dropout, keep, workspace);
+    /// What was pooled, normalised where the model does so.
+    fn normalized<'w>(&self, batch: &PackedBatch, workspace: &'w mut Workspace) -> &'w [f32] {
         let length = batch.sequences() * self.dimension();
         let pooled = &workspace.pooled[..length];
         if !self.folder.summary.normalize {
@@ -260,11 +269,35 @@ impl SentenceEncoder {
         let mut done = 0;
         for pack in longest_first(sequences, PACK_TOKENS) {
             let batch = PackedBatch::from_sequences(pack.iter().map(|place| sequences[*place].as_ref()));
-            self.pooled(&batch, None, Keep::Nothing, workspace);
+            self.pool_unkept(&batch, None, workspace);
             for (place, embedding) in pack.iter().zip(workspace.pooled.chunks_exact(dimension)) {
                 embeddings[place * dimension..(place + 1) * dimension].copy_from_slice(embedding);
             }
             done += pack.len();
+            if !on_progress(done) {
+                return Err(ModelError::Cancelled);
+            }
+        }
+        Ok(embeddings)
+    }
+
+    /// The embedding of each token of any number of sequences, in the order given, `[tokens of all, dimension]`.
+    ///
+    /// # Errors
+    /// As [`SentenceEncoder::encode`].
+    pub fn encode_tokens<S: AsRef<[u32]>>(
+        &self,
+        sequences: &[S],
+        workspace: &mut Workspace,
+        on_progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<f32>, ModelError> {
+        let sequences = || sequences.iter().map(AsRef::as_ref);
+        let mut embeddings = Vec::with_capacity(sequences().map(<[u32]>::len).sum::<usize>() * self.dimension());
+        let mut done = 0;
+        for batch in PackedBatch::within(sequences(), PACK_TOKENS) {
+            let bert = &mut workspace.bert;
+            embeddings.extend_from_slice(on_pool(|| self.bert.forward_unkept(self.weights(), &batch, None, bert)));
+            done += batch.sequences();
             if !on_progress(done) {
                 return Err(ModelError::Cancelled);
             }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -10,15 +11,35 @@ use crate::model::{ModelError, SentenceEncoder, Workspace};
 
 use super::EmbedError;
 
+/// What is wanted of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// An embedding for each sequence, as pooled.
+    Pooled,
+    /// An embedding for each token.
+    Tokens,
+}
+
+impl Output {
+    /// Embeddings that sequences give.
+    pub(super) fn rows(self, sequences: &[Vec<u32>]) -> usize {
+        match self {
+            Self::Pooled => sequences.len(),
+            Self::Tokens => sequences.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
 /// What the queue needs of a model; a trait so that queue and thread are tested without weights.
 pub(super) trait Encoder: Send + Sync + 'static {
     /// The length of an embedding.
     fn dimension(&self) -> usize;
 
-    /// Embeds sequences, `[sequences, dimension]`, as pooled; see [`SentenceEncoder::encode_pooled`].
-    fn encode_pooled(
+    /// Embeds sequences, `[rows, dimension]`; see [`Output`] and [`SentenceEncoder::encode_pooled`].
+    fn encode(
         &self,
         sequences: &[Vec<u32>],
+        output: Output,
         workspace: &mut Workspace,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>, ModelError>;
@@ -29,41 +50,88 @@ impl Encoder for SentenceEncoder {
         self.summary().dimension
     }
 
-    fn encode_pooled(
+    fn encode(
         &self,
         sequences: &[Vec<u32>],
+        output: Output,
         workspace: &mut Workspace,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>, ModelError> {
-        SentenceEncoder::encode_pooled(self, sequences, workspace, on_progress)
+        match output {
+            Output::Pooled => self.encode_pooled(sequences, workspace, on_progress),
+            Output::Tokens => self.encode_tokens(sequences, workspace, on_progress),
+        }
     }
+}
+
+/// A request's embeddings.
+#[derive(Debug)]
+pub(super) struct Computed {
+    /// `[rows, dimension]`.
+    pub(super) values: Vec<f32>,
+    /// How long it waited for its first batch.
+    pub(super) queue: Duration,
+    /// From then to its end.
+    pub(super) inference: Duration,
 }
 
 /// One request on its way through the queue.
 pub(super) struct Work<E> {
-    pub(super) encoder: Arc<E>,
+    encoder: Arc<E>,
+    output: Output,
     /// Token ids; those of sequences that a batch has taken are empty.
-    pub(super) sequences: Vec<Vec<u32>>,
+    sequences: Vec<Vec<u32>>,
     /// How many sequences batches have taken.
-    pub(super) taken: usize,
-    /// Embeddings so far, `[sequences done, dimension]`.
-    pub(super) values: Vec<f32>,
+    taken: usize,
+    /// Embeddings so far.
+    values: Vec<f32>,
     /// The caller; closed once it has left.
-    pub(super) reply: oneshot::Sender<Result<Vec<f32>, EmbedError>>,
-    /// The request's place among those that may wait, given back with it.
-    pub(super) place: OwnedSemaphorePermit,
+    reply: oneshot::Sender<Result<Computed, EmbedError>>,
+    /// The request's places among those that may wait, given back with it.
+    place: OwnedSemaphorePermit,
+    queued_at: Instant,
+    begun_at: Option<Instant>,
 }
 
+/// The answer to come.
+pub(super) type Answer = oneshot::Receiver<Result<Computed, EmbedError>>;
+
 impl<E> Work<E> {
+    /// A request that begins to wait now, and where its answer will be.
+    pub(super) fn new(
+        encoder: Arc<E>,
+        output: Output,
+        sequences: Vec<Vec<u32>>,
+        place: OwnedSemaphorePermit,
+    ) -> (Self, Answer) {
+        let (reply, answer) = oneshot::channel();
+        let (taken, values, queued_at, begun_at) = (0, Vec::new(), Instant::now(), None);
+        (Self { encoder, output, sequences, taken, values, reply, place, queued_at, begun_at }, answer)
+    }
+
     pub(super) fn caller_has_left(&self) -> bool {
         self.reply.is_closed()
     }
 
-    /// Ends the request. Its place is free before the caller knows, so that he finds room for his next one.
-    pub(super) fn answer(self, answer: Result<Vec<f32>, EmbedError>) {
-        drop(self.place);
+    /// Tokens that no batch has taken yet.
+    pub(super) fn waiting_tokens(&self) -> usize {
+        self.sequences.iter().map(Vec::len).sum()
+    }
+
+    /// Adds what a batch computed of it. True where that was the last.
+    pub(super) fn add(&mut self, values: Vec<f32>) -> bool {
+        if self.values.is_empty() { self.values = values } else { self.values.extend(values) }
+        self.taken == self.sequences.len()
+    }
+
+    /// Ends the request. Its places are free before the caller knows, so that he finds room for his next one.
+    pub(super) fn answer(self, failure: Option<EmbedError>) {
+        let Self { values, reply, place, queued_at, begun_at, .. } = self;
+        drop(place);
+        let begun_at = begun_at.unwrap_or_else(Instant::now);
+        let computed = Computed { values, queue: begun_at - queued_at, inference: begun_at.elapsed() };
         // An error here means that the caller has left.
-        let _ = self.reply.send(answer);
+        let _ = reply.send(failure.map_or(Ok(computed), Err));
     }
 
     /// Moves the next sequences out, as long as they fit into `tokens`; `whatever` the first one's length.
@@ -77,6 +145,9 @@ impl<E> Work<E> {
             used += sequence.len();
             self.taken += 1;
             sequences.push(std::mem::take(sequence));
+        }
+        if used > 0 {
+            self.begun_at.get_or_insert_with(Instant::now);
         }
         used
     }
@@ -92,6 +163,7 @@ pub(super) struct Part<E> {
 /// What is computed at once.
 pub(super) struct Batch<E> {
     pub(super) encoder: Arc<E>,
+    pub(super) output: Output,
     pub(super) sequences: Vec<Vec<u32>>,
     pub(super) parts: Vec<Part<E>>,
 }
@@ -107,10 +179,11 @@ impl<E> Batch<E> {
             let is_first = batch.is_none();
             let batch = batch.get_or_insert_with(|| Self {
                 encoder: Arc::clone(&work.encoder),
+                output: work.output,
                 sequences: Vec::new(),
                 parts: Vec::new(),
             });
-            if !Arc::ptr_eq(&batch.encoder, &work.encoder) {
+            if !Arc::ptr_eq(&batch.encoder, &work.encoder) || batch.output != work.output {
                 stay.push_back(work);
                 continue;
             }

@@ -22,6 +22,12 @@ pub enum EmbedError {
         /// When to try again.
         retry_after_seconds: u64,
     },
+    /// The answer was not there in time.
+    #[error("the texts were not embedded within {seconds} s; send fewer at once, or try again when less waits")]
+    TimedOut {
+        /// How long they were waited for.
+        seconds: u64,
+    },
     /// The model could not be loaded or run.
     #[error("{0}")]
     Model(std::sync::Arc<ModelError>),

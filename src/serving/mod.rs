@@ -12,5 +12,5 @@ mod thread;
 pub mod vectors;
 
 pub use error::EmbedError;
-pub use request::{EmbedInput, EmbedRequest, Embeddings};
+pub use request::{EmbedInput, EmbedRequest, Embeddings, Timings, TokenEmbeddings};
 pub use service::{EmbeddingService, MAX_BATCH_TOKENS, ServingOptions};

@@ -10,6 +10,9 @@ use super::{EmbedError, EmbedInput, EmbedRequest};
 /// Bad inputs that an error lists; one fault is often in all of them.
 const MAX_LISTED: usize = 20;
 
+/// Fewer inputs are tokenised sooner by one thread than others are woken.
+const WORTH_SHARING: usize = 8;
+
 /// How a request's texts become token ids.
 #[derive(Debug)]
 pub(super) struct Preparation<'m> {
@@ -59,13 +62,16 @@ impl<'m> Preparation<'m> {
         }
     }
 
-    /// Token ids of each input, on all cores.
+    /// Token ids of each input, on all cores where there are many.
     ///
     /// # Errors
     /// [`EmbedError::Invalid`] with the first inputs that are wrong.
     pub(super) fn token_ids(&self, inputs: Vec<EmbedInput>) -> Result<Vec<Vec<u32>>, EmbedError> {
-        let prepared: Vec<Result<Vec<u32>, String>> =
-            inputs.into_par_iter().map(|input| self.token_ids_of(input)).collect();
+        let prepared: Vec<Result<Vec<u32>, String>> = if inputs.len() < WORTH_SHARING {
+            inputs.into_iter().map(|input| self.token_ids_of(input)).collect()
+        } else {
+            inputs.into_par_iter().map(|input| self.token_ids_of(input)).collect()
+        };
         let mut sequences = Vec::with_capacity(prepared.len());
         let mut errors = Vec::new();
         for (index, result) in prepared.into_iter().enumerate() {

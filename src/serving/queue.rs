@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::EmbedError;
 use super::batch::{Batch, Work};
@@ -19,11 +20,18 @@ pub(super) struct Queue<E> {
 struct State<E> {
     waiting: VecDeque<Work<E>>,
     closed: bool,
+    /// How fast tokens were computed lately, per second; none before the first batch.
+    tokens_per_second: Option<f64>,
 }
+
+/// The share of the latest batch in the rate.
+const LATEST: f64 = 0.2;
+/// What clients are told to wait at most, in seconds.
+const LONGEST_WAIT: f64 = 60.0;
 
 impl<E> Queue<E> {
     pub(super) fn new(max_batch_tokens: usize) -> Self {
-        let state = Mutex::new(State { waiting: VecDeque::new(), closed: false });
+        let state = Mutex::new(State { waiting: VecDeque::new(), closed: false, tokens_per_second: None });
         Self { state, changed: Condvar::new(), max_batch_tokens }
     }
 
@@ -38,6 +46,22 @@ impl<E> Queue<E> {
             drop(state);
             self.changed.notify_one();
         }
+    }
+
+    /// Notes how long a batch took.
+    pub(super) fn computed(&self, tokens: usize, duration: Duration) {
+        let rate = tokens as f64 / duration.as_secs_f64().max(f64::MIN_POSITIVE);
+        let mut state = self.state();
+        let before = state.tokens_per_second.unwrap_or(rate);
+        state.tokens_per_second = Some(before + LATEST * (rate - before));
+    }
+
+    /// How long it takes until about half of what waits is done, in whole seconds: when it is worth trying again.
+    pub(super) fn retry_after_seconds(&self) -> u64 {
+        let state = self.state();
+        let waiting: usize = state.waiting.iter().map(Work::waiting_tokens).sum();
+        let seconds = state.tokens_per_second.map_or(0.0, |rate| waiting as f64 / 2.0 / rate);
+        seconds.ceil().clamp(1.0, LONGEST_WAIT) as u64
     }
 
     /// Waits for the next batch; none after [`Queue::close`].
@@ -73,6 +97,6 @@ impl<E> Queue<E> {
 
 fn refuse<E>(works: impl IntoIterator<Item = Work<E>>) {
     for work in works {
-        work.answer(Err(EmbedError::ShuttingDown));
+        work.answer(Some(EmbedError::ShuttingDown));
     }
 }

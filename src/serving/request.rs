@@ -1,5 +1,7 @@
 //! What is asked of the service, and what it answers.
 
+use std::time::Duration;
+
 use crate::data::tokenization::CutEnd;
 use crate::domain::ModelReference;
 
@@ -31,6 +33,42 @@ pub struct EmbedRequest {
     pub prompt_name: Option<String>,
 }
 
+/// Where a request's time went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// From text to token ids.
+    pub tokenization: Duration,
+    /// Waiting for the thread that computes.
+    pub queue: Duration,
+    /// From the first batch that took of it to the last one's end.
+    pub inference: Duration,
+}
+
+/// The embedding of each token, in the order of the inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenEmbeddings {
+    /// The length of each.
+    pub dimension: usize,
+    /// `[tokens of all inputs, dimension]`, special tokens included, not normalised.
+    pub values: Vec<f32>,
+    /// Tokens of each input, after truncation.
+    pub tokens: Vec<usize>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+impl TokenEmbeddings {
+    /// The embeddings of each input's tokens, `[tokens, dimension]` each.
+    pub fn inputs(&self) -> impl Iterator<Item = &[f32]> {
+        let mut rest = &self.values[..];
+        self.tokens.iter().map(move |tokens| {
+            let (input, after) = rest.split_at(tokens * self.dimension);
+            rest = after;
+            input
+        })
+    }
+}
+
 /// Embeddings in the order of the inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
@@ -40,6 +78,10 @@ pub struct Embeddings {
     pub values: Vec<f32>,
     /// Tokens of each input, after truncation.
     pub tokens: Vec<usize>,
+    /// The lengths at which the model says that it was trained to be cut; none where it says nothing.
+    pub matryoshka_dims: Option<Vec<usize>>,
+    /// Where the time went.
+    pub timings: Timings,
 }
 
 impl Embeddings {

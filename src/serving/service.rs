@@ -7,25 +7,26 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::data::tokenization::Token;
 use crate::domain::{DataDir, FieldError, ModelReference, ModelSummary, Precision};
 use crate::model::{ModelError, Purpose, SentenceEncoder};
 use crate::store::Store;
 
-use super::batch::Work;
+use super::batch::{Computed, Output, Work};
 use super::prepare::Preparation;
 use super::queue::Queue;
 use super::registry::Registry;
 use super::resolve::{self, resolve};
-use super::{EmbedError, EmbedRequest, Embeddings, thread, vectors};
+use super::{EmbedError, EmbedRequest, Embeddings, Timings, TokenEmbeddings, thread, vectors};
 
 /// Tokens that are computed at once: enough to keep the cores busy, few enough that nobody waits long for a turn.
 pub const MAX_BATCH_TOKENS: usize = 4096;
-/// What clients are told to wait when too much waits already; batches take less.
-const RETRY_AFTER_SECONDS: u64 = 1;
+/// Numbers in an answer of token embeddings; each takes about ten bytes as JSON.
+const MAX_TOKEN_NUMBERS: usize = 1 << 23;
 /// Text that one request may have taken apart into tokens; the answer is a hundred times larger.
 const MAX_TOKENIZE_BYTES: usize = 1 << 20;
 
@@ -39,6 +40,22 @@ pub struct ServingOptions {
     pub max_waiting_texts: usize,
     /// The numbers that models compute in.
     pub precision: Precision,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// Threads that compute; they are apart from those that train.
+    pub threads: usize,
+}
+
+impl Default for ServingOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 2 << 30,
+            max_waiting_texts: 8192,
+            precision: Precision::Float32,
+            timeout: Duration::from_secs(300),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
 }
 
 /// Embeds; clones share the loaded models and the thread.
@@ -47,6 +64,7 @@ pub struct EmbeddingService(Arc<Inner>);
 
 struct Inner {
     precision: Precision,
+    timeout: Duration,
     store: Store,
     data_dir: DataDir,
     registry: Registry<SentenceEncoder>,
@@ -62,13 +80,15 @@ impl EmbeddingService {
     #[must_use]
     pub fn start(store: Store, data_dir: DataDir, options: ServingOptions) -> Self {
         let queue = Arc::new(Queue::new(MAX_BATCH_TOKENS));
-        let thread = thread::start(Arc::clone(&queue)).expect("a system that cannot start a thread cannot serve");
+        let thread = thread::start(Arc::clone(&queue), options.threads);
+        let thread = thread.expect("a system that cannot start a thread cannot serve");
         let max_waiting_texts = u32::try_from(options.max_waiting_texts).unwrap_or(u32::MAX).max(1);
         Self(Arc::new(Inner {
             store,
             data_dir,
             registry: Registry::new(options.cache_bytes, move |folder| load(folder, options.precision)),
             precision: options.precision,
+            timeout: options.timeout,
             places: Arc::new(Semaphore::new(max_waiting_texts as usize)),
             max_waiting_texts,
             queue,
@@ -87,30 +107,26 @@ impl EmbeddingService {
     /// # Errors
     /// See [`EmbedError`].
     pub async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, EmbedError> {
-        let place = self.0.place(request.inputs.len())?;
-        let encoder = self.0.model(&request.model).await?;
+        let (dimensions, is_normalized) = (request.dimensions, request.normalize);
+        let (encoder, tokens, computed, timings) = self.compute(request, Output::Pooled).await?;
         let full = encoder.summary().dimension;
-        let (dimension, is_normalized) = (request.dimensions.unwrap_or(full), request.normalize);
-
-        let tokenizing = Arc::clone(&encoder);
-        // The place goes along: a caller who leaves does not make room while his texts are still worked on.
-        let (place, sequences) = off_thread(move || {
-            let preparation = Preparation::new(tokenizing.tokenizer(), tokenizing.prompts(), full, &request)?;
-            Ok((place, preparation.token_ids(request.inputs)?))
-        })
-        .await?;
-        let tokens = sequences.iter().map(Vec::len).collect();
-
-        let (reply, answer) = oneshot::channel();
-        self.0.queue.push([Work { encoder, sequences, taken: 0, values: Vec::new(), reply, place }]);
-        // The sender is dropped unused only where the thread has died.
-        let pooled = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
-
-        let mut values = vectors::truncate(pooled, full, dimension);
+        let dimension = dimensions.unwrap_or(full);
+        let mut values = vectors::truncate(computed, full, dimension);
         if is_normalized {
             vectors::normalize(&mut values, dimension);
         }
-        Ok(Embeddings { dimension, values, tokens })
+        let matryoshka_dims = encoder.matryoshka_dims().map(<[usize]>::to_vec);
+        Ok(Embeddings { dimension, values, tokens, matryoshka_dims, timings })
+    }
+
+    /// Embeds every token of the texts; the request's `dimensions` and `normalize` have no meaning here.
+    ///
+    /// # Errors
+    /// As [`EmbeddingService::embed`]; [`EmbedError::Invalid`] also where the answer would be too large.
+    pub async fn embed_tokens(&self, request: EmbedRequest) -> Result<TokenEmbeddings, EmbedError> {
+        let request = EmbedRequest { dimensions: None, ..request };
+        let (encoder, tokens, values, timings) = self.compute(request, Output::Tokens).await?;
+        Ok(TokenEmbeddings { dimension: encoder.summary().dimension, values, tokens, timings })
     }
 
     /// What a model is, loading it where it is not loaded.
@@ -191,11 +207,64 @@ impl EmbeddingService {
     }
 }
 
+/// What a request computed: by which model, each input's tokens, the numbers, where the time went.
+type Computation = (Arc<SentenceEncoder>, Vec<usize>, Vec<f32>, Timings);
+
+impl EmbeddingService {
+    async fn compute(&self, request: EmbedRequest, output: Output) -> Result<Computation, EmbedError> {
+        let place = self.0.place(request.inputs.len())?;
+        let limit = self.0.timeout;
+        // A caller who is given up on has left: the queue skips what is not computed yet.
+        let computed = tokio::time::timeout(limit, self.compute_in(place, request, output)).await;
+        computed.unwrap_or(Err(EmbedError::TimedOut { seconds: limit.as_secs() }))
+    }
+
+    async fn compute_in(
+        &self,
+        place: OwnedSemaphorePermit,
+        request: EmbedRequest,
+        output: Output,
+    ) -> Result<Computation, EmbedError> {
+        let encoder = self.0.model(&request.model).await?;
+        let (tokenizing, queue) = (Arc::clone(&encoder), Arc::clone(&self.0.queue));
+        // The place goes along: a caller who leaves does not make room while his texts are still worked on.
+        let (tokens, tokenization, answer) = off_thread(move || {
+            let begun = Instant::now();
+            let full = tokenizing.summary().dimension;
+            let preparation = Preparation::new(tokenizing.tokenizer(), tokenizing.prompts(), full, &request)?;
+            let sequences = preparation.token_ids(request.inputs)?;
+            let tokens: Vec<usize> = sequences.iter().map(Vec::len).collect();
+            check_answer(output, tokens.iter().sum(), full)?;
+            let tokenization = begun.elapsed();
+            let (work, answer) = Work::new(tokenizing, output, sequences, place);
+            queue.push([work]);
+            Ok((tokens, tokenization, answer))
+        })
+        .await?;
+        // The sender is dropped unused only where the thread has died.
+        let Computed { values, queue, inference } = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
+        Ok((encoder, tokens, values, Timings { tokenization, queue, inference }))
+    }
+}
+
+/// Refuses what would answer with more numbers than anybody reads.
+fn check_answer(output: Output, tokens: usize, dimension: usize) -> Result<(), EmbedError> {
+    if output == Output::Pooled || tokens * dimension <= MAX_TOKEN_NUMBERS {
+        return Ok(());
+    }
+    let message = format!(
+        "{tokens} tokens of {dimension} numbers each, but {MAX_TOKEN_NUMBERS} numbers at most are answered; send fewer texts"
+    );
+    Err(EmbedError::Invalid(vec![FieldError::new("inputs", message)]))
+}
+
 impl Inner {
     fn place(&self, texts: usize) -> Result<OwnedSemaphorePermit, EmbedError> {
         let places = u32::try_from(texts).unwrap_or(u32::MAX).min(self.max_waiting_texts);
         Arc::clone(&self.places).try_acquire_many_owned(places).map_err(|error| match error {
-            TryAcquireError::NoPermits => EmbedError::Overloaded { retry_after_seconds: RETRY_AFTER_SECONDS },
+            TryAcquireError::NoPermits => {
+                EmbedError::Overloaded { retry_after_seconds: self.queue.retry_after_seconds() }
+            }
             TryAcquireError::Closed => EmbedError::ShuttingDown,
         })
     }

@@ -4,19 +4,26 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::model::{ModelError, Workspace};
 
 use super::EmbedError;
-use super::batch::{Batch, Encoder, Part, Work};
+use super::batch::{Batch, Encoder, Output, Work};
 use super::queue::Queue;
 
-/// Starts the thread; it ends when the queue is closed.
+/// Starts the thread, which computes with `threads` threads of its own; it ends when the queue is closed.
 ///
 /// # Errors
-/// Where the system gives no thread.
-pub(super) fn start<E: Encoder>(queue: Arc<Queue<E>>) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("matryo-embedding".into()).spawn(move || run(&queue))
+/// Where the system gives no threads.
+pub(super) fn start<E: Encoder>(queue: Arc<Queue<E>>, threads: usize) -> Result<JoinHandle<()>, ThreadPoolBuildError> {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("matryo-serving-{index}"));
+    let pool = pool.build()?;
+    let thread = std::thread::Builder::new().name("matryo-embedding".into());
+    // The loop runs on one of the pool's threads, so that a batch begins without waking another.
+    Ok(thread.spawn(move || pool.install(|| run(&queue))).expect("a system that gave threads gives one more"))
 }
 
 /// Closes the queue when the thread ends, however it ends: callers are told rather than left waiting.
@@ -32,20 +39,26 @@ fn run<E: Encoder>(queue: &Queue<E>) {
     let _close = CloseAtEnd(queue);
     let mut workspace = Workspace::default();
     while let Some(batch) = queue.next_batch() {
+        let (tokens, begun) = (batch.sequences.iter().map(Vec::len).sum(), Instant::now());
         let unfinished = compute(batch, &mut workspace);
+        queue.computed(tokens, begun.elapsed());
         queue.push(unfinished);
     }
 }
 
 /// Embeds a batch and answers the requests that are done with it. Returns those of which more is to come.
 fn compute<E: Encoder>(batch: Batch<E>, workspace: &mut Workspace) -> Vec<Work<E>> {
-    let Batch { encoder, sequences, parts } = batch;
+    let Batch { encoder, output, sequences, parts } = batch;
     let is_wanted = || parts.iter().any(|part| !part.work.caller_has_left());
-    match embed(&*encoder, &sequences, workspace, &is_wanted) {
+    match embed(&*encoder, output, &sequences, workspace, &is_wanted) {
         Ok(values) => {
-            let dimension = encoder.dimension();
-            let rows = |part: &Part<E>| values[part.range.start * dimension..part.range.end * dimension].to_vec();
-            parts.into_iter().filter_map(|part| settle(Ok(rows(&part)), part.work)).collect()
+            let mut rest = &values[..];
+            let settled = parts.into_iter().filter_map(|part| {
+                let (own, others) = rest.split_at(output.rows(&sequences[part.range]) * encoder.dimension());
+                rest = others;
+                settle::<E>(Ok(own.to_vec()), part.work)
+            });
+            settled.collect()
         }
         Err(error) if parts.len() == 1 => {
             parts.into_iter().filter_map(|part| settle(Err(error.clone()), part.work)).collect()
@@ -55,7 +68,7 @@ fn compute<E: Encoder>(batch: Batch<E>, workspace: &mut Workspace) -> Vec<Work<E
             .into_iter()
             .filter_map(|part| {
                 let is_wanted = || !part.work.caller_has_left();
-                let values = embed(&*encoder, &sequences[part.range.clone()], workspace, &is_wanted);
+                let values = embed(&*encoder, output, &sequences[part.range.clone()], workspace, &is_wanted);
                 settle(values, part.work)
             })
             .collect(),
@@ -64,34 +77,34 @@ fn compute<E: Encoder>(batch: Batch<E>, workspace: &mut Workspace) -> Vec<Work<E
 
 /// Adds a batch's embeddings to a request, and answers it where they were the last or where it failed.
 fn settle<E: Encoder>(values: Result<Vec<f32>, EmbedError>, mut work: Work<E>) -> Option<Work<E>> {
-    let answer = match values {
+    let failure = match values {
         Ok(values) if values.iter().any(|value| !value.is_finite()) => {
             tracing::error!("an embedding is not finite");
-            Err(EmbedError::Failed("the model gave numbers that are not finite; its weights may be damaged"))
+            Some(EmbedError::Failed("the model gave numbers that are not finite; its weights may be damaged"))
         }
         Ok(values) => {
-            work.values.extend(values);
-            if work.taken < work.sequences.len() {
+            if !work.add(values) {
                 return Some(work);
             }
-            Ok(std::mem::take(&mut work.values))
+            None
         }
-        Err(error) => Err(error),
+        Err(error) => Some(error),
     };
-    work.answer(answer);
+    work.answer(failure);
     None
 }
 
-/// `[sequences, dimension]`. A panic is an error like any other, so that the thread lives on.
+/// `[rows, dimension]`. A panic is an error like any other, so that the thread lives on.
 fn embed<E: Encoder>(
     encoder: &E,
+    output: Output,
     sequences: &[Vec<u32>],
     workspace: &mut Workspace,
     is_wanted: &dyn Fn() -> bool,
 ) -> Result<Vec<f32>, EmbedError> {
-    let call = AssertUnwindSafe(|| encoder.encode_pooled(sequences, workspace, &mut |_| is_wanted()));
+    let call = AssertUnwindSafe(|| encoder.encode(sequences, output, workspace, &mut |_| is_wanted()));
     match catch_unwind(call) {
-        Ok(Ok(values)) if values.len() == sequences.len() * encoder.dimension() => Ok(values),
+        Ok(Ok(values)) if values.len() == output.rows(sequences) * encoder.dimension() => Ok(values),
         Ok(Ok(values)) => {
             tracing::error!(numbers = values.len(), sequences = sequences.len(), "the model gave the wrong shape");
             Err(EmbedError::Failed("the model gave embeddings of the wrong shape"))

@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 use std::sync::mpsc;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use super::*;
+use crate::serving::batch::Answer;
 
 /// A sequence with this id makes the encoder panic.
 const PANICS: u32 = 666;
@@ -14,7 +15,6 @@ const NOT_FINITE: u32 = 777;
 const MAX_BATCH_TOKENS: usize = 8;
 
 type Batches = Arc<Mutex<Vec<Vec<Vec<u32>>>>>;
-type Answer = oneshot::Receiver<Result<Vec<f32>, EmbedError>>;
 
 struct Fake {
     /// What it was given, batch by batch.
@@ -28,9 +28,10 @@ impl Encoder for Fake {
         2
     }
 
-    fn encode_pooled(
+    fn encode(
         &self,
         sequences: &[Vec<u32>],
+        output: Output,
         _workspace: &mut Workspace,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>, ModelError> {
@@ -43,7 +44,10 @@ impl Encoder for Fake {
         if !on_progress(sequences.len()) {
             return Err(ModelError::Cancelled);
         }
-        Ok(sequences.iter().flat_map(|ids| expected(ids)).collect())
+        Ok(match output {
+            Output::Pooled => sequences.iter().flat_map(|ids| expected(ids)).collect(),
+            Output::Tokens => sequences.iter().flatten().flat_map(|id| expected(&[*id])).collect(),
+        })
     }
 }
 
@@ -64,22 +68,25 @@ fn gated() -> (Arc<Fake>, Batches, mpsc::Receiver<()>, mpsc::Sender<()>) {
     (Arc::new(fake), batches, has_begun, go)
 }
 
-fn work(encoder: &Arc<Fake>, sequences: Vec<Vec<u32>>) -> (Work<Fake>, Answer) {
-    let (reply, answer) = oneshot::channel();
-    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    (Work { encoder: Arc::clone(encoder), sequences, taken: 0, values: Vec::new(), reply, place }, answer)
+fn push(queue: &Queue<Fake>, encoder: &Arc<Fake>, sequences: Vec<Vec<u32>>) -> Answer {
+    push_for(Output::Pooled, queue, encoder, sequences)
 }
 
-fn push(queue: &Queue<Fake>, encoder: &Arc<Fake>, sequences: Vec<Vec<u32>>) -> Answer {
-    let (work, answer) = work(encoder, sequences);
+fn push_for(output: Output, queue: &Queue<Fake>, encoder: &Arc<Fake>, sequences: Vec<Vec<u32>>) -> Answer {
+    let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let (work, answer) = Work::new(Arc::clone(encoder), output, sequences, place);
     queue.push([work]);
     answer
 }
 
+fn received(answer: Answer) -> Result<Vec<f32>, EmbedError> {
+    answer.blocking_recv().unwrap().map(|computed| computed.values)
+}
+
 /// Runs the thread's loop over what waits, to the end.
 fn drain(queue: &Arc<Queue<Fake>>, answers: Vec<Answer>) -> Vec<Result<Vec<f32>, EmbedError>> {
-    let thread = start(Arc::clone(queue)).unwrap();
-    let answers = answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect();
+    let thread = start(Arc::clone(queue), 2).unwrap();
+    let answers = answers.into_iter().map(received).collect();
     queue.close();
     thread.join().unwrap();
     answers
@@ -150,7 +157,7 @@ fn callers_who_left_are_skipped() {
 fn a_batch_that_nobody_waits_for_any_more_is_given_up() {
     let queue = Arc::new(Queue::new(MAX_BATCH_TOKENS));
     let (encoder, batches, begun, go) = gated();
-    let thread = start(Arc::clone(&queue)).unwrap();
+    let thread = start(Arc::clone(&queue), 2).unwrap();
     let answer = push(&queue, &encoder, vec![vec![1; 8], vec![2; 8]]);
     begun.recv().unwrap();
     drop(answer);
@@ -158,7 +165,7 @@ fn a_batch_that_nobody_waits_for_any_more_is_given_up() {
     let next = push(&queue, &encoder, vec![vec![3]]);
     begun.recv().unwrap();
     go.send(()).unwrap();
-    assert!(next.blocking_recv().unwrap().is_ok());
+    assert!(received(next).is_ok());
     assert_eq!(*batches.lock().unwrap(), [vec![vec![1; 8]], vec![vec![3]]]);
     queue.close();
     thread.join().unwrap();
@@ -186,16 +193,16 @@ fn a_panic_fails_its_own_request_alone_and_the_thread_lives_on() {
 fn closing_answers_what_waits_and_what_comes_later() {
     let queue = Arc::new(Queue::new(MAX_BATCH_TOKENS));
     let (encoder, _, begun, go) = gated();
-    let thread = start(Arc::clone(&queue)).unwrap();
+    let thread = start(Arc::clone(&queue), 2).unwrap();
     let under_way = push(&queue, &encoder, vec![vec![1]]);
     begun.recv().unwrap();
     let waits = push(&queue, &encoder, vec![vec![2]]);
     queue.close();
     let too_late = push(&queue, &encoder, vec![vec![3]]);
-    assert!(matches!(waits.blocking_recv().unwrap(), Err(EmbedError::ShuttingDown)));
-    assert!(matches!(too_late.blocking_recv().unwrap(), Err(EmbedError::ShuttingDown)));
+    assert!(matches!(received(waits), Err(EmbedError::ShuttingDown)));
+    assert!(matches!(received(too_late), Err(EmbedError::ShuttingDown)));
     go.send(()).unwrap();
-    assert_eq!(under_way.blocking_recv().unwrap().unwrap(), [1.0, 1.0]);
+    assert_eq!(received(under_way).unwrap(), [1.0, 1.0]);
     thread.join().unwrap();
 }
 
@@ -204,10 +211,38 @@ fn a_place_is_given_back_with_the_answer() {
     let queue = Arc::new(Queue::new(MAX_BATCH_TOKENS));
     let (encoder, _) = fake();
     let places = Arc::new(Semaphore::new(3));
-    let (mut work, answer) = work(&encoder, vec![vec![1], vec![2]]);
-    work.place = Arc::clone(&places).try_acquire_many_owned(2).unwrap();
+    let two = Arc::clone(&places).try_acquire_many_owned(2).unwrap();
+    let (work, answer) = Work::new(encoder, Output::Pooled, vec![vec![1], vec![2]], two);
     assert!(Arc::clone(&places).try_acquire_many_owned(2).is_err());
     queue.push([work]);
     assert!(drain(&queue, vec![answer])[0].is_ok());
     assert_eq!(places.available_permits(), 3);
+}
+
+#[test]
+fn token_embeddings_are_computed_apart_from_pooled_ones_and_divided_by_tokens() {
+    let queue = Arc::new(Queue::new(MAX_BATCH_TOKENS));
+    let (encoder, batches) = fake();
+    let answers = vec![
+        push_for(Output::Tokens, &queue, &encoder, vec![vec![1, 2], vec![3]]),
+        push(&queue, &encoder, vec![vec![4, 5]]),
+        push_for(Output::Tokens, &queue, &encoder, vec![vec![6, 7]]),
+    ];
+    let answers = drain(&queue, answers);
+    assert_eq!(answers[0].as_ref().unwrap(), &[1.0, 1.0, 2.0, 1.0, 3.0, 1.0]);
+    assert_eq!(answers[1].as_ref().unwrap(), &[9.0, 2.0]);
+    assert_eq!(answers[2].as_ref().unwrap(), &[6.0, 1.0, 7.0, 1.0]);
+    assert_eq!(batches.lock().unwrap().len(), 2, "those of one kind go together");
+}
+
+#[test]
+fn who_is_refused_is_told_to_come_back_when_half_is_done() {
+    let queue = Queue::new(MAX_BATCH_TOKENS);
+    let (encoder, _) = fake();
+    assert_eq!(queue.retry_after_seconds(), 1, "nothing is known yet");
+    queue.computed(100, std::time::Duration::from_secs(1));
+    let _answers: Vec<Answer> = (0..10).map(|_| push(&queue, &encoder, vec![vec![1; 100]])).collect();
+    assert_eq!(queue.retry_after_seconds(), 5);
+    let _more: Vec<Answer> = (0..1000).map(|_| push(&queue, &encoder, vec![vec![1; 100]])).collect();
+    assert_eq!(queue.retry_after_seconds(), 60, "nobody is sent away for longer");
 }

@@ -5,7 +5,7 @@ use crate::domain::TrainEvent;
 use super::TrainError;
 
 /// Hears what the trainer does, and may stop it.
-pub trait TrainSink {
+pub trait TrainSink: Send {
     /// Takes an event. A checkpoint's folder is complete on disk before its event comes.
     fn on_event(&mut self, event: TrainEvent);
 

@@ -44,10 +44,10 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// The real trainer, and a look at the queue every 5 seconds.
+    /// A look at the queue every 5 seconds.
     #[must_use]
-    pub fn new(store: Store, data_dir: DataDir) -> Self {
-        Self { store, data_dir, trainer: Box::new(EngineTrainer), poll_interval: Duration::from_secs(5) }
+    pub fn new(store: Store, data_dir: DataDir, trainer: impl Trainer + 'static) -> Self {
+        Self { store, data_dir, trainer: Box::new(trainer), poll_interval: Duration::from_secs(5) }
     }
 }
 

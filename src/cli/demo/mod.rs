@@ -103,6 +103,9 @@ impl DemoCommand {
             max_model_mib: MODEL_CACHE_MIB,
             model_cache_mib: MODEL_CACHE_MIB,
             precision: Precision::Float32,
+            max_waiting_texts: 1000,
+            embed_timeout_s: 60,
+            training_nice: 0,
             max_queued_jobs: 10,
             log_format: LogFormat::Text,
         };

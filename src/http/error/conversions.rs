@@ -97,6 +97,7 @@ impl From<EmbedError> for ApiError {
             EmbedError::Model(error) => Self::from(&*error),
             EmbedError::Store(error) => Self::from(&*error),
             EmbedError::Failed(_) => Self::new(ErrorCode::InferenceFailed, message),
+            EmbedError::TimedOut { .. } => Self::unavailable(message, 1),
             EmbedError::ShuttingDown => Self::unavailable(message, 10),
         }
     }

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::kernels::attention::{Shape, attention, attention_backward};
+use crate::kernels::attention::{Shape, attention, attention_backward, attention_by_head, gather_heads};
 use crate::kernels::layer_norm::{dropout_backward, dropout_residual_norm, norm_backward};
-use crate::kernels::matmul::{Accumulate, add_column_sums, add_to_rows};
+use crate::kernels::matmul::{Accumulate, add_column_sums};
 use crate::kernels::{room, row_block};
 use crate::model::{EncoderConfig, ModelError, Parameters};
 
@@ -83,7 +83,53 @@ impl SelfAttention {
         Shape { cu_seqlens, heads: self.heads, head_size: self.hidden() / self.heads }
     }
 
-    /// Reads `input` (`[tokens, hidden]`) and leaves the output in `saved`.
+    /// Query, key and value of a block of rows: `qkv` (`[rows, 3 * hidden]`) from `input` (`[rows, hidden]`), on this
+    /// thread.
+    pub(in crate::model) fn project_rows(&self, weights: Weights<'_>, input: &[f32], qkv: &mut [f32]) {
+        self.projections.forward(weights, input, qkv);
+        self.projections.add_bias(weights.flat, qkv);
+    }
+
+    /// Attention of all tokens without keeping anything, to `context`, `[heads, tokens, head_size]`.
+    pub(in crate::model) fn attend(&self, cu_seqlens: &[usize], dropout: &Dropout, qkv: &[f32], context: &mut [f32]) {
+        attention_by_head(self.shape(cu_seqlens), qkv, dropout.stream(DropoutSite::Probabilities(self.layer)), context);
+    }
+
+    /// The rows of [`SelfAttention::attend`]'s context from row `first` on, `[rows, hidden]`.
+    pub(in crate::model) fn context_rows(&self, cu_seqlens: &[usize], context: &[f32], first: usize, rows: &mut [f32]) {
+        gather_heads(self.shape(cu_seqlens), context, first, rows);
+    }
+
+    /// Output layer, residual sum and norm of a block of rows (all `[rows, hidden]`, `inverse` `[rows]`), the first of
+    /// which is number `first` of the batch, on this thread.
+    #[expect(clippy::too_many_arguments, reason = "what it reads, what it writes, what backward will read")]
+    pub(in crate::model) fn finish_rows(
+        &self,
+        weights: Weights<'_>,
+        dropout: &Dropout,
+        first: usize,
+        input: &[f32],
+        context: &[f32],
+        normalized: &mut [f32],
+        inverse: &mut [f32],
+        output: &mut [f32],
+    ) {
+        self.output.forward(weights, context, normalized);
+        let bias = self.output.only_bias(weights.flat);
+        let stream = dropout.stream(DropoutSite::AttentionOutput(self.layer));
+        dropout_residual_norm(
+            first,
+            normalized,
+            bias,
+            stream,
+            input,
+            self.norm.norm(weights.flat),
+            output,
+            inverse,
+        );
+    }
+
+    /// Reads `input` (`[tokens, hidden]`) and leaves the output in `saved`, with what backward needs.
     pub(in crate::model) fn forward(
         &self,
         weights: Weights<'_>,
@@ -95,29 +141,21 @@ impl SelfAttention {
         let hidden = self.hidden();
         let tokens = input.len() / hidden;
         let block = row_block(tokens);
-        let bias = self.projections.bias(weights.flat);
         let qkv = room(&mut saved.qkv, 3 * input.len());
         let blocks = qkv.par_chunks_mut(block * 3 * hidden).zip(input.par_chunks(block * hidden));
-        blocks.for_each(|(qkv, input)| {
-            self.projections.forward(weights, input, qkv);
-            add_to_rows(qkv, &bias);
-        });
+        blocks.for_each(|(qkv, input)| self.project_rows(weights, input, qkv));
         let context = room(&mut saved.context, input.len());
         let log_sums = room(&mut saved.log_sums, tokens * self.heads);
         let probabilities = dropout.stream(DropoutSite::Probabilities(self.layer));
         attention(self.shape(cu_seqlens), qkv, probabilities, context, log_sums);
 
-        let bias = self.output.bias(weights.flat);
-        let stream = dropout.stream(DropoutSite::AttentionOutput(self.layer));
         let normalized = room(&mut saved.normalized, input.len()).par_chunks_mut(block * hidden);
         let inverse = room(&mut saved.inverse, tokens).par_chunks_mut(block);
         let output = room(&mut saved.output, input.len()).par_chunks_mut(block * hidden);
         let blocks = input.par_chunks(block * hidden).zip(context.par_chunks(block * hidden));
         let blocks = blocks.zip(normalized).zip(inverse).zip(output).enumerate();
         blocks.for_each(|(number, ((((input, context), normalized), inverse), output))| {
-            self.output.forward(weights, context, normalized);
-            let norm = self.norm.norm(weights.flat);
-            dropout_residual_norm(number * block, normalized, &bias, stream, input, norm, output, inverse);
+            self.finish_rows(weights, dropout, number * block, input, context, normalized, inverse, output);
         });
     }
 

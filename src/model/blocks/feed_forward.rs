@@ -9,7 +9,7 @@ use crate::kernels::{room, row_block, with_scratch};
 use crate::model::{EncoderConfig, ModelError, Parameters};
 
 use super::partial_sums::{PartialSums, add_to};
-use super::{Dropout, DropoutSite, Keep, LinearWeights, NormWeights, Weights};
+use super::{Dropout, DropoutSite, LinearWeights, NormWeights, Weights};
 
 /// The block's weights.
 #[derive(Debug, Clone)]
@@ -62,12 +62,36 @@ impl FeedForward {
         [&self.inner, &self.outer]
     }
 
-    /// Reads `input` and writes `output`, both `[tokens, hidden]`.
+    /// A block of rows (`[rows, hidden]`, `inverse` `[rows]`), the first of which is number `first` of the batch, on this
+    /// thread. What GELU is taken of goes to `kept` (`[rows, intermediate]`) where it is wanted.
+    #[expect(clippy::too_many_arguments, reason = "what it reads, what it writes, what backward will read")]
+    pub(in crate::model) fn forward_rows(
+        &self,
+        weights: Weights<'_>,
+        dropout: &Dropout,
+        first: usize,
+        input: &[f32],
+        kept: Option<&mut [f32]>,
+        normalized: &mut [f32],
+        inverse: &mut [f32],
+        output: &mut [f32],
+    ) {
+        let stream = dropout.stream(DropoutSite::FeedForwardOutput(self.layer));
+        with_scratch(|[activated]| {
+            let activated = room(activated, inverse.len() * self.inner.outputs());
+            self.inner.forward(weights, input, activated);
+            bias_gelu(activated, self.inner.only_bias(weights.flat), kept);
+            self.outer.forward(weights, activated, normalized);
+            let (bias, norm) = (self.outer.only_bias(weights.flat), self.norm.norm(weights.flat));
+            dropout_residual_norm(first, normalized, bias, stream, input, norm, output, inverse);
+        });
+    }
+
+    /// Reads `input` and writes `output`, both `[tokens, hidden]`; keeps in `saved` what backward needs.
     pub(in crate::model) fn forward(
         &self,
         weights: Weights<'_>,
         dropout: &Dropout,
-        keep: Keep,
         input: &[f32],
         saved: &mut SavedFeedForward,
         output: &mut [f32],
@@ -75,26 +99,13 @@ impl FeedForward {
         let (columns, inner) = (self.outer.outputs(), self.inner.outputs());
         let tokens = input.len() / columns;
         let block = row_block(tokens);
-        let (inner_bias, outer_bias) = (self.inner.bias(weights.flat), self.outer.bias(weights.flat));
-        let stream = dropout.stream(DropoutSite::FeedForwardOutput(self.layer));
-        let kept: Vec<Option<&mut [f32]>> = match keep {
-            Keep::ForBackward => room(&mut saved.hidden, tokens * inner).chunks_mut(block * inner).map(Some).collect(),
-            Keep::Nothing => (0..tokens.div_ceil(block)).map(|_| None).collect(),
-        };
+        let kept = room(&mut saved.hidden, tokens * inner).par_chunks_mut(block * inner);
         let normalized = room(&mut saved.normalized, input.len()).par_chunks_mut(block * columns);
         let inverse = room(&mut saved.inverse, tokens).par_chunks_mut(block);
         let blocks = input.par_chunks(block * columns).zip(output.par_chunks_mut(block * columns));
         let blocks = blocks.zip(kept).zip(normalized).zip(inverse).enumerate();
         blocks.for_each(|(number, ((((input, output), kept), normalized), inverse))| {
-            with_scratch(|[activated]| {
-                let activated = room(activated, inverse.len() * inner);
-                self.inner.forward(weights, input, activated);
-                bias_gelu(activated, &inner_bias, kept);
-                self.outer.forward(weights, activated, normalized);
-                let norm = self.norm.norm(weights.flat);
-                let first = number * block;
-                dropout_residual_norm(first, normalized, &outer_bias, stream, input, norm, output, inverse);
-            });
+            self.forward_rows(weights, dropout, number * block, input, Some(kept), normalized, inverse, output);
         });
     }
 

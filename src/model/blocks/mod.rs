@@ -17,15 +17,6 @@ use crate::kernels::dropout::DropoutStream;
 
 use super::DropoutKey;
 
-/// Whether a forward keeps what backward needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    /// All of it.
-    ForBackward,
-    /// Nothing: each layer uses the room of the one before.
-    Nothing,
-}
-
 /// The dropout of one forward pass: none at all where there is no key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dropout {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::kernels::layer_norm::Norm;
 use crate::kernels::linear::{Arithmetic, PackedLinear, weight_gradients};
-use crate::kernels::matmul::Accumulate;
+use crate::kernels::matmul::{Accumulate, add_to_columns};
 use crate::model::{ModelError, Parameters};
 
 /// The place of the tensor called `name`.
@@ -70,9 +70,19 @@ impl LinearWeights {
         packed[self.number].repack(&self.parts(flat));
     }
 
-    /// All biases, side by side.
-    pub(super) fn bias(&self, flat: &[f32]) -> Vec<f32> {
-        self.biases.iter().flat_map(|range| &flat[range.clone()]).copied().collect()
+    /// Adds the biases to each row of `output`, `[rows, outputs]`.
+    pub(super) fn add_bias(&self, flat: &[f32], output: &mut [f32]) {
+        let mut first = 0;
+        for range in &self.biases {
+            add_to_columns(output, self.outputs, first, &flat[range.clone()]);
+            first += range.len();
+        }
+    }
+
+    /// The bias of a layer that stands alone.
+    pub(super) fn only_bias<'f>(&self, flat: &'f [f32]) -> &'f [f32] {
+        let [bias] = &self.biases[..] else { unreachable!("the layer is computed with others") };
+        &flat[bias.clone()]
     }
 
     /// The places of the biases' gradients.

@@ -37,6 +37,8 @@ pub(super) struct ModelFolder {
     pub(super) tokenizer: TextTokenizer,
     /// Prompts by name, such as `query`.
     pub(super) prompts: BTreeMap<String, String>,
+    /// `matryoshka_dimensions` of config.json: the lengths at which the model was trained to be cut.
+    pub(super) matryoshka_dims: Option<Vec<usize>>,
     /// What a saved model needs besides, since the folder may be gone by then.
     originals: Originals,
 }
@@ -98,6 +100,7 @@ impl ModelFolder {
         let tokenizer = read_tokenizer(&transformer, &files, &settings, &config)?;
         let frozen = read_frozen(&transformer, &config)?;
 
+        let matryoshka_dims = matryoshka_dims(&config_fields);
         let specs = tensor_layout::parameter_specs(&config);
         let summary = ModelSummary {
             architecture: "bert".into(),
@@ -118,7 +121,7 @@ impl ModelFolder {
             files,
             frozen,
         };
-        Ok(Self { config, summary, tokenizer, prompts, originals })
+        Ok(Self { config, summary, tokenizer, prompts, matryoshka_dims, originals })
     }
 
     /// Reads the weights of the folder that `self` was read from.
@@ -171,6 +174,11 @@ fn read_config(folder: &Path) -> Result<(serde_json::Map<String, serde_json::Val
     })?;
     let fields = serde_json::from_slice(&bytes).map_err(|error| malformed(&path, error.to_string()))?;
     Ok((fields, config))
+}
+
+/// Only a hint, which others write in their own ways: what is not a list of lengths is as if it were not there.
+fn matryoshka_dims(config: &serde_json::Map<String, serde_json::Value>) -> Option<Vec<usize>> {
+    serde_json::from_value(config.get("matryoshka_dimensions")?.clone()).ok().filter(|dims: &Vec<usize>| !dims.is_empty())
 }
 
 fn read_kept_files(folder: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, ModelError> {

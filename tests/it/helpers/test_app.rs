@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use matryo::domain::{DataDir, Precision};
+use matryo::domain::DataDir;
 use matryo::http::{AppState, HttpLimits, ModelPulls};
 use matryo::hub::HubSettings;
 use matryo::serving::{EmbeddingService, ServingOptions};
@@ -39,7 +39,7 @@ impl TestApp {
 
     /// Starts a service on a folder that an earlier one left.
     pub(crate) async fn start_in(folder: TempDir, adjust: impl FnOnce(&mut AppState)) -> Self {
-        Self::start_on(folder, EngineTrainer, adjust).await
+        Self::start_on(folder, EngineTrainer::new(0).expect("there are threads"), adjust).await
     }
 
     /// Starts a service whose jobs `trainer` runs.
@@ -57,10 +57,9 @@ impl TestApp {
         let data_dir = DataDir::new(root.join("data"));
         std::fs::create_dir_all(data_dir.root()).expect("a folder can be made");
         let store = Store::open(&data_dir.database()).await.expect("the database opens");
-        let context = WorkerContext::new(store.clone(), data_dir.clone());
-        let context = WorkerContext { trainer: Box::new(trainer), ..context };
+        let context = WorkerContext::new(store.clone(), data_dir.clone(), trainer);
         let worker = Worker::start(context).await.expect("it starts");
-        let options = ServingOptions { cache_bytes: 64 << 20, max_waiting_texts: 4096, precision: Precision::Float32 };
+        let options = ServingOptions { cache_bytes: 64 << 20, max_waiting_texts: 4096, ..ServingOptions::default() };
         let mut state = AppState {
             embedding: EmbeddingService::start(store.clone(), data_dir.clone(), options),
             store,

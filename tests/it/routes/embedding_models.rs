@@ -1,7 +1,7 @@
 //! Which model embeds: names, jobs, checkpoints, and models that cannot.
 
 use futures::poll;
-use matryo::domain::{JobId, ModelStatus, Precision};
+use matryo::domain::{JobId, ModelStatus};
 use matryo::serving::{EmbedInput, EmbedRequest, EmbeddingService, ServingOptions};
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ async fn an_evicted_model_is_read_again() {
 #[tokio::test]
 async fn with_all_places_taken_clients_are_told_when_to_try_again() {
     let app = TestApp::start_with(|state| {
-        let options = ServingOptions { cache_bytes: 1, max_waiting_texts: 2, precision: Precision::Float32 };
+        let options = ServingOptions { cache_bytes: 1, max_waiting_texts: 2, ..ServingOptions::default() };
         state.embedding = EmbeddingService::start(state.store.clone(), state.data_dir.clone(), options);
     })
     .await;

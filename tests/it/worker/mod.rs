@@ -90,8 +90,7 @@ impl Fixture {
 }
 
 async fn start_worker(store: &Store, data_dir: &DataDir, trainer: impl Trainer + 'static) -> WorkerHandle {
-    let context = WorkerContext { trainer: Box::new(trainer), ..WorkerContext::new(store.clone(), data_dir.clone()) };
-    Worker::start(context).await.expect("it starts")
+    Worker::start(WorkerContext::new(store.clone(), data_dir.clone(), trainer)).await.expect("it starts")
 }
 
 /// Something hangs where this takes long.

@@ -87,7 +87,7 @@ async fn one_job_runs_at_a_time() {
 #[tokio::test]
 async fn a_data_directory_has_one_worker() {
     let fixture = Fixture::start(FakeTrainer::good()).await;
-    let context = WorkerContext::new(fixture.store.clone(), fixture.data_dir.clone());
+    let context = WorkerContext::new(fixture.store.clone(), fixture.data_dir.clone(), FakeTrainer::good());
     assert!(matches!(Worker::start(context).await, Err(WorkerError::InUse(_))));
     let fixture = fixture.restart(FakeTrainer::good()).await;
     let id = fixture.submit().await.id;
