@@ -78,7 +78,8 @@ impl Service {
         let store = Store::open(&data_dir.database())
             .await
             .map_err(|error| CliError::Failed(format!("{}: {error}", data_dir.database().display())))?;
-        let worker = Worker::start(WorkerContext::new(store.clone(), data_dir.clone(), trainer(config.training_nice)?)).await?;
+        let worker =
+            Worker::start(WorkerContext::new(store.clone(), data_dir.clone(), trainer(config.training_nice)?)).await?;
         let options = ServingOptions {
             cache_bytes: config.model_cache_mib << 20,
             max_waiting_texts: config.max_waiting_texts as usize,

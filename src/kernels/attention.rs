@@ -166,12 +166,7 @@ pub(crate) fn attention(
 
 /// As [`attention`], the same numbers, but keeps nothing for backward and writes `context` head by head,
 /// `[heads, tokens, head_size]`: so heads are tasks of their own, and a single sequence has work for all threads.
-pub(crate) fn attention_by_head(
-    shape: Shape<'_>,
-    qkv: &[f32],
-    dropout: Option<DropoutStream>,
-    context: &mut [f32],
-) {
+pub(crate) fn attention_by_head(shape: Shape<'_>, qkv: &[f32], dropout: Option<DropoutStream>, context: &mut [f32]) {
     let tokens = qkv.len() / (3 * shape.hidden());
     let heads = context.chunks_exact_mut(tokens * shape.head_size).enumerate();
     let mut tasks: Vec<_> = heads

@@ -138,12 +138,8 @@ impl Bert {
                     let (normalized, inverse) = (room(normalized, size), room(inverse, size / columns));
                     attention.context_rows(&batch.cu_seqlens, context, first, context_rows);
                     let result = (&mut *normalized, &mut *inverse, &mut *attended);
-                    attention.finish_rows(
-                        weights, &dropout, first, hidden, context_rows, result.0, result.1, result.2,
-                    );
-                    feed_forward.forward_rows(
-                        weights, &dropout, first, attended, None, normalized, inverse, hidden,
-                    );
+                    attention.finish_rows(weights, &dropout, first, hidden, context_rows, result.0, result.1, result.2);
+                    feed_forward.forward_rows(weights, &dropout, first, attended, None, normalized, inverse, hidden);
                 });
                 if let Some((attention, _)) = next {
                     attention.project_rows(weights, hidden, qkv);

@@ -120,7 +120,11 @@ impl<E> Work<E> {
 
     /// Adds what a batch computed of it. True where that was the last.
     pub(super) fn add(&mut self, values: Vec<f32>) -> bool {
-        if self.values.is_empty() { self.values = values } else { self.values.extend(values) }
+        if self.values.is_empty() {
+            self.values = values
+        } else {
+            self.values.extend(values)
+        }
         self.taken == self.sequences.len()
     }
 

@@ -117,16 +117,7 @@ impl SelfAttention {
         self.output.forward(weights, context, normalized);
         let bias = self.output.only_bias(weights.flat);
         let stream = dropout.stream(DropoutSite::AttentionOutput(self.layer));
-        dropout_residual_norm(
-            first,
-            normalized,
-            bias,
-            stream,
-            input,
-            self.norm.norm(weights.flat),
-            output,
-            inverse,
-        );
+        dropout_residual_norm(first, normalized, bias, stream, input, self.norm.norm(weights.flat), output, inverse);
     }
 
     /// Reads `input` (`[tokens, hidden]`) and leaves the output in `saved`, with what backward needs.

@@ -178,7 +178,9 @@ fn read_config(folder: &Path) -> Result<(serde_json::Map<String, serde_json::Val
 
 /// Only a hint, which others write in their own ways: what is not a list of lengths is as if it were not there.
 fn matryoshka_dims(config: &serde_json::Map<String, serde_json::Value>) -> Option<Vec<usize>> {
-    serde_json::from_value(config.get("matryoshka_dimensions")?.clone()).ok().filter(|dims: &Vec<usize>| !dims.is_empty())
+    serde_json::from_value(config.get("matryoshka_dimensions")?.clone())
+        .ok()
+        .filter(|dims: &Vec<usize>| !dims.is_empty())
 }
 
 fn read_kept_files(folder: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, ModelError> {
