@@ -1,6 +1,7 @@
 //! The plain types that every layer speaks in: no I/O, no tensors, no SQL. serde, and utoipa's description of the same
 //! JSON: these types are what the API sends, and a copy of each for the wire could drift.
 
+mod alias;
 mod arguments;
 mod checkpoint;
 mod clock;
@@ -17,9 +18,10 @@ mod precision;
 mod profile;
 mod secret;
 
+pub use alias::{Alias, AliasAction, AliasMove};
 pub use arguments::{BatchSampler, LrSchedulerType, TrainingArguments};
 pub use checkpoint::Checkpoint;
-pub use clock::utc_now;
+pub use clock::{unix_seconds, utc_now};
 pub use data_dir::DataDir;
 pub use dataset::{ColumnMapping, Dataset, DatasetFormat, Pair, RowError, Split, SplitSource};
 pub use event::{EventRecord, JobEvent, TrainEvent, TrainPhase};

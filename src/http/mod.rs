@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod extract;
 mod middleware;
+mod model_path;
 mod model_request;
 pub mod openapi;
 mod page;
@@ -19,6 +20,7 @@ mod upload;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use tower::ServiceBuilder;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetails};
 pub use pulls::ModelPulls;
@@ -31,5 +33,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(state.limits.max_body_bytes));
-    middleware::wrap(router, &state).with_state(state)
+    let router = middleware::wrap(router, &state).with_state(state);
+    // A router's own layers come after it has chosen the route, so this one stands before a router of its own.
+    Router::new().fallback_service(ServiceBuilder::new().map_request(model_path::encode_slashes).service(router))
 }

@@ -93,7 +93,7 @@ impl ModelRequest {
     }
 }
 
-fn name_error(name: &str) -> Option<FieldError> {
+pub(super) fn name_error(name: &str) -> Option<FieldError> {
     let length = name.chars().count();
     let message =
         if !(1..=MAX_NAME_CHARS).contains(&length) || name.trim() != name || name.chars().any(char::is_control) {

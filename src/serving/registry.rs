@@ -79,6 +79,16 @@ impl<M: Send + Sync + 'static> Registry<M> {
         loading.await
     }
 
+    /// Forgets a model; who holds it keeps it until done. True where it was there.
+    pub(super) fn remove(&self, key: &ModelKey) -> bool {
+        self.0.models().entries.remove(key).is_some()
+    }
+
+    /// True where a model that the reference may mean is in memory.
+    pub(super) fn holds(&self, reference: &ModelReference) -> bool {
+        self.0.models().entries.iter().any(|(key, entry)| entry.bytes.is_some() && key.is_meant_by(reference))
+    }
+
     /// Forgets the models that the reference may mean; who holds one keeps it until done.
     pub(super) fn evict(&self, reference: &ModelReference) {
         self.0.models().entries.retain(|key, _| !key.is_meant_by(reference));

@@ -55,7 +55,10 @@ pub(super) async fn resolve(
 ) -> Result<ResolvedModel, EmbedError> {
     match reference {
         ModelReference::Base(name) => {
-            let model = store.get_model_by_name(name).await.map_err(unknown)?;
+            let model = match store.get_model_by_name(name).await {
+                Err(StoreError::NotFound { .. }) => return Box::pin(resolve_alias(store, data_dir, name)).await,
+                other => other.map_err(unknown)?,
+            };
             match model.status {
                 ModelStatus::Ready => {}
                 ModelStatus::Pulling => {
@@ -82,6 +85,20 @@ pub(super) async fn resolve(
             let checkpoint = store.get_checkpoint(*id, *epoch).await.map_err(unknown)?;
             Ok(resolved(data_dir, checkpoint))
         }
+    }
+}
+
+/// What an alias means at this moment. An alias means no other alias, so this goes one step deep.
+async fn resolve_alias(store: &Store, data_dir: &DataDir, name: &str) -> Result<ResolvedModel, EmbedError> {
+    match store.get_alias(name).await {
+        Ok(alias) => {
+            let model = alias.model.parse().map_err(EmbedError::UnknownModel)?;
+            resolve(store, data_dir, &model).await
+        }
+        Err(StoreError::NotFound { .. }) => {
+            Err(EmbedError::UnknownModel(format!("there is no model and no alias `{name}`; GET /v1/models lists them")))
+        }
+        Err(error) => Err(unknown(error)),
     }
 }
 

@@ -188,6 +188,29 @@ impl EmbeddingService {
         resolve::only_base_model(&self.0.store).await
     }
 
+    /// Takes a model into memory where it is not there yet; concurrent callers wait for one load.
+    ///
+    /// # Errors
+    /// As [`EmbeddingService::embed`].
+    pub async fn load(&self, model: &ModelReference) -> Result<(), EmbedError> {
+        self.0.model(model).await.map(drop)
+    }
+
+    /// Drops a model from memory; requests under way end with it. True where it was there.
+    ///
+    /// # Errors
+    /// [`EmbedError::UnknownModel`], [`EmbedError::NotReady`], [`EmbedError::Store`].
+    pub async fn unload(&self, model: &ModelReference) -> Result<bool, EmbedError> {
+        let resolved = resolve(&self.0.store, &self.0.data_dir, model).await?;
+        Ok(self.0.registry.remove(&resolved.key))
+    }
+
+    /// Whether a base model or a checkpoint is in memory.
+    #[must_use]
+    pub fn is_loaded(&self, model: &ModelReference) -> bool {
+        self.0.registry.holds(model)
+    }
+
     /// Drops a model from memory, such as before its files are deleted; requests under way end with it.
     pub async fn evict(&self, model: &ModelReference) {
         self.0.registry.evict(model);

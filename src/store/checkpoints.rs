@@ -3,14 +3,14 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::domain::{Checkpoint, JobId, TrainingArguments};
+use crate::domain::{Checkpoint, JobId, ModelReference, ModelSummary, TrainingArguments};
 
-use super::rows::{get_json, get_parsed, get_u64, int};
+use super::rows::{get_json, get_optional_json, get_parsed, get_u64, int};
 use super::{Store, StoreError};
 
-/// A job's best checkpoint, and what makes a model of it.
+/// A job's checkpoint, and what makes a model of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BestCheckpoint {
+pub struct ServableCheckpoint {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// What the job's owner calls it.
@@ -19,6 +19,22 @@ pub struct BestCheckpoint {
     pub base_model: String,
     /// The job's hyperparameters.
     pub training: TrainingArguments,
+    /// What the model that it started from is; none where that has been deleted.
+    pub base_summary: Option<ModelSummary>,
+}
+
+/// What a [`ServableCheckpoint`] is read from.
+const SERVABLE: &str = "select checkpoints.*, jobs.name as job_name, jobs.base_model, jobs.training, models.summary
+    from checkpoints join jobs on jobs.id = checkpoints.job_id left join models on models.name = jobs.base_model";
+
+fn servable(row: &SqliteRow) -> Result<ServableCheckpoint, sqlx::Error> {
+    Ok(ServableCheckpoint {
+        checkpoint: checkpoint(row)?,
+        job_name: row.try_get("job_name")?,
+        base_model: row.try_get("base_model")?,
+        training: get_json(row, "training")?,
+        base_summary: get_optional_json(row, "summary")?,
+    })
 }
 
 fn checkpoint(row: &SqliteRow) -> Result<Checkpoint, sqlx::Error> {
@@ -91,33 +107,36 @@ impl Store {
         Ok(checkpoint(&row)?)
     }
 
-    /// The best checkpoints of all jobs that have one, the newest job's first, from after `after` on.
+    /// The best checkpoints of all jobs that have one, the newest job's first.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn list_best_checkpoints(
+    pub async fn list_best_checkpoints(&self) -> Result<Vec<ServableCheckpoint>, StoreError> {
+        let statement = format!("{SERVABLE} where is_best = 1 order by job_id desc");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(servable).collect::<Result<Vec<_>, sqlx::Error>>()?)
+    }
+
+    /// A checkpoint as a model: a job's best, or that of an epoch.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn servable_checkpoint(
         &self,
-        after: Option<JobId>,
-        limit: u32,
-    ) -> Result<Vec<BestCheckpoint>, StoreError> {
-        let rows = sqlx::query(
-            "select checkpoints.*, jobs.name as job_name, jobs.base_model, jobs.training
-             from checkpoints join jobs on jobs.id = checkpoints.job_id
-             where is_best = 1 and (?1 is null or job_id < ?1) order by job_id desc limit ?2",
-        )
-        .bind(after.map(|id| id.to_string()))
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
-        let best = |row: &SqliteRow| {
-            Ok(BestCheckpoint {
-                checkpoint: checkpoint(row)?,
-                job_name: row.try_get("job_name")?,
-                base_model: row.try_get("base_model")?,
-                training: get_json(row, "training")?,
-            })
+        job_id: JobId,
+        epoch: Option<u32>,
+    ) -> Result<ServableCheckpoint, StoreError> {
+        let statement = format!("{SERVABLE} where job_id = ?1 and iif(?2 is null, is_best = 1, epoch = ?2)");
+        let row = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(job_id.to_string())
+            .bind(epoch)
+            .fetch_optional(&self.pool)
+            .await?;
+        let name = || match epoch {
+            None => ModelReference::JobBest(job_id),
+            Some(epoch) => ModelReference::JobEpoch(job_id, epoch),
         };
-        Ok(rows.iter().map(best).collect::<Result<Vec<_>, sqlx::Error>>()?)
+        Ok(servable(&row.ok_or_else(|| StoreError::not_found("model", name()))?)?)
     }
 
     /// Deletes a checkpoint's row, where there is one.

@@ -19,6 +19,12 @@ pub enum StoreError {
         /// Why not, and what to do about it.
         message: String,
     },
+    /// It is not what the caller takes it for.
+    #[error("{message}")]
+    Changed {
+        /// What it is.
+        message: String,
+    },
     /// The disk is full, or the database has reached its largest size.
     #[error("the disk of the data directory is full; free some space and try again")]
     Full(#[source] sqlx::Error),
@@ -47,12 +53,19 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
-    pub(super) fn not_found(kind: &'static str, id: impl ToString) -> Self {
+    /// There is no such thing.
+    #[must_use]
+    pub fn not_found(kind: &'static str, id: impl ToString) -> Self {
         Self::NotFound { kind, id: id.to_string() }
     }
 
     pub(super) fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict { message: message.into() }
+    }
+
+    /// Refuses to delete what an alias means.
+    pub(super) fn aliased(alias: &str) -> Self {
+        Self::conflict(format!("the alias `{alias}` means it; move or delete the alias first"))
     }
 
     pub(super) fn wrong_status(status: JobStatus, wanted: &str) -> Self {

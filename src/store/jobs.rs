@@ -193,16 +193,23 @@ impl Store {
     /// afterwards. The worker's handle does both.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it has not ended.
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it has not ended or an alias means one
+    /// of its checkpoints.
     pub async fn delete_job(&self, id: JobId) -> Result<(), StoreError> {
-        let deleted = sqlx::query("delete from jobs where id = ? and status in ('succeeded', 'failed', 'cancelled')")
-            .bind(id.to_string())
-            .execute(&self.pool)
-            .await?;
+        let deleted = sqlx::query(
+            "delete from jobs where id = ?1 and status in ('succeeded', 'failed', 'cancelled')
+             and not exists (select 1 from aliases where job_id = ?1)",
+        )
+        .bind(id.to_string())
+        .execute(&self.pool)
+        .await?;
         if deleted.rows_affected() == 1 {
             return Ok(());
         }
         let status = self.get_job(id).await?.status;
+        if let Some(alias) = self.alias_of_job(id).await? {
+            return Err(StoreError::aliased(&alias));
+        }
         Err(StoreError::wrong_status(status, "cancel it first, then delete it"))
     }
 }

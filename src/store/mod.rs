@@ -5,6 +5,7 @@
 //! checkpoint rows, progress), so that replaying events and reading tables never disagree. No transaction outlives the
 //! function that began it.
 
+mod aliases;
 mod checkpoints;
 mod datasets;
 mod error;
@@ -23,7 +24,8 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqlitePool};
 
-pub use checkpoints::BestCheckpoint;
+pub use aliases::MoveAlias;
+pub use checkpoints::ServableCheckpoint;
 pub use error::StoreError;
 pub use jobs::{JobFilter, StatusChange};
 pub use queue::JobOutcome;

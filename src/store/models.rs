@@ -35,11 +35,11 @@ impl Store {
     /// Adds a base model.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where the name is taken.
+    /// [`StoreError::Conflict`] where the name is taken, be it by an alias.
     pub async fn insert_model(&self, model: &Model) -> Result<(), StoreError> {
         let inserted = sqlx::query(
             "insert into models (id, name, source, status, error, summary, size_bytes, created_at)
-             values (?, ?, ?, ?, ?, ?, ?, ?)",
+             select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 where not exists (select 1 from aliases where alias = ?2)",
         )
         .bind(model.id.to_string())
         .bind(&model.name)
@@ -55,6 +55,9 @@ impl Store {
             // Ids are drawn at random, so the name is what a client can have taken twice.
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
                 Err(StoreError::conflict(format!("there is a model called `{}` already", model.name)))
+            }
+            Ok(inserted) if inserted.rows_affected() == 0 => {
+                Err(StoreError::conflict(format!("there is an alias called `{}` already", model.name)))
             }
             other => other.map(drop).map_err(StoreError::from),
         }
@@ -175,12 +178,13 @@ impl Store {
     /// Deletes a model's row; files pulled from the Hub are the caller's to delete afterwards.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] while it is pulled or a queued or running
-    /// job starts from it.
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] while it is pulled, an alias means it, or a
+    /// queued or running job starts from it.
     pub async fn delete_model(&self, id: ModelId) -> Result<(), StoreError> {
         let deleted = sqlx::query(
             "delete from models where id = ? and status <> 'pulling' and not exists (
-                select 1 from jobs where jobs.status in ('queued', 'running') and jobs.base_model = models.name)",
+                select 1 from jobs where jobs.status in ('queued', 'running') and jobs.base_model = models.name)
+             and not exists (select 1 from aliases where aliases.job_id is null and aliases.model = models.name)",
         )
         .bind(id.to_string())
         .execute(&self.pool)
@@ -188,8 +192,12 @@ impl Store {
         if deleted.rows_affected() == 1 {
             return Ok(());
         }
-        if self.get_model(id).await?.status == ModelStatus::Pulling {
+        let model = self.get_model(id).await?;
+        if model.status == ModelStatus::Pulling {
             return Err(StoreError::conflict("the model is being pulled; wait for its end"));
+        }
+        if let Some(alias) = self.alias_of_base_model(&model.name).await? {
+            return Err(StoreError::aliased(&alias));
         }
         Err(StoreError::conflict("a queued or running job starts from the model; cancel the job or wait for its end"))
     }

@@ -9,6 +9,12 @@ pub trait TrainSink: Send {
     /// Takes an event. A checkpoint's folder is complete on disk before its event comes.
     fn on_event(&mut self, event: TrainEvent);
 
+    /// Hears that a checkpoint is about to be deleted, to keep to `save_total_limit`; false where it must stay.
+    fn on_removal(&mut self, epoch: u32) -> bool {
+        self.on_event(TrainEvent::CheckpointRemoved { epoch });
+        true
+    }
+
     /// True where the run should stop; asked between the packs of micro-batches and of an evaluation.
     fn should_stop(&self) -> bool;
 }

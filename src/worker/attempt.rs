@@ -144,7 +144,9 @@ fn store_failure(error: &StoreError) -> (&'static str, String) {
              checkpoint"
                 .to_owned(),
         ),
-        StoreError::NotFound { .. } | StoreError::Conflict { .. } => ("missing_input", error.to_string()),
+        StoreError::NotFound { .. } | StoreError::Conflict { .. } | StoreError::Changed { .. } => {
+            ("missing_input", error.to_string())
+        }
         StoreError::Database(source) => ("database", format!("{error}: {source}")),
     }
 }

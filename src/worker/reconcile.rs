@@ -31,9 +31,9 @@ struct Best {
 
 /// Brings a job's rows and events to where its next run begins:
 ///
-/// 1. a row whose folder is gone is dropped (a crash came between deleting the folder and the row);
+/// 1. a row whose folder is gone is dropped (somebody deleted it);
 /// 2. a folder without a row is announced as its own event would have done (a crash came between the rename and the
-///    row), after the evaluations that it holds and the store lacks (the store was full): a run that goes on from it
+///    row, or between dropping the row and deleting the folder), after the evaluations that it holds and the store lacks (the store was full): a run that goes on from it
 ///    does not tell them again;
 /// 3. what was told after the newest checkpoint is taken back, since the run tells it again.
 ///

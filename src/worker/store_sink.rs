@@ -106,6 +106,25 @@ impl TrainSink for StoreSink<'_> {
         }
     }
 
+    /// The store forgets a checkpoint only where no alias means it. What could not be stored leaves it in place.
+    fn on_removal(&mut self, epoch: u32) -> bool {
+        self.flush();
+        if self.failure.is_some() {
+            return false;
+        }
+        match self.runtime.block_on(self.store.release_checkpoint(self.job_id, epoch)) {
+            Ok(Some(record)) => {
+                self.shared.publish(record);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                self.failure = Some(error);
+                false
+            }
+        }
+    }
+
     fn should_stop(&self) -> bool {
         self.stop.is_set() || self.failure.is_some()
     }

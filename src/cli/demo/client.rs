@@ -145,6 +145,8 @@ async fn refuse(response: Response) -> Result<Response, CliError> {
     }
     let (status, path) = (response.status(), response.url().path().to_owned());
     let body: Value = response.json().await.unwrap_or_default();
-    let message = body["error"]["message"].as_str().unwrap_or("no reason is given").to_owned();
+    // Routes that come from other services write errors as those do.
+    let error = &body["error"];
+    let message = error["message"].as_str().or(error.as_str()).unwrap_or("no reason is given");
     Err(CliError::Failed(format!("{path} answers {status}: {message}")))
 }

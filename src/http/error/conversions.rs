@@ -24,6 +24,7 @@ impl From<&StoreError> for ApiError {
             }
             StoreError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),
             StoreError::Conflict { .. } => Self::new(ErrorCode::Conflict, error.to_string()),
+            StoreError::Changed { .. } => Self::new(ErrorCode::PreconditionFailed, error.to_string()),
             StoreError::Full(_) => Self::new(ErrorCode::DiskFull, error.to_string()).caused_by(error),
             StoreError::Database(_) => Self::internal(chain(error)),
         }

@@ -215,7 +215,7 @@ async fn find(state: &AppState, id: JobId, name: CheckpointName) -> Result<(Chec
     Ok((checkpoint, files))
 }
 
-/// The trainer deletes a folder just before the row that names it.
+/// The trainer may delete a checkpoint between the look at its row and the look at its files.
 fn just_deleted() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "the checkpoint has just been deleted, to keep to save_total_limit")
 }

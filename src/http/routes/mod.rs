@@ -1,5 +1,6 @@
 //! Every route, in one place.
 
+mod aliases;
 mod checkpoints;
 mod datasets;
 mod embed;
@@ -9,6 +10,9 @@ mod info;
 mod inputs;
 mod jobs;
 mod metrics;
+mod model_body;
+mod model_list;
+mod model_memory;
 mod models;
 mod new_job;
 mod openai;
@@ -38,9 +42,12 @@ fn prompt() -> OpenApiRouter<AppState> {
         .routes(routes!(datasets::list_datasets))
         .routes(routes!(datasets::list_rows))
         .routes(routes!(datasets::delete_dataset))
-        .routes(routes!(models::list_models))
+        .routes(routes!(model_list::list_models))
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(models::retry_pull))
+        .routes(routes!(aliases::list_aliases))
+        .routes(routes!(aliases::get_alias, aliases::put_alias, aliases::delete_alias))
+        .routes(routes!(aliases::roll_back_alias))
         .routes(routes!(jobs::create_job, jobs::list_jobs))
         .routes(routes!(jobs::get_job, jobs::delete_job))
         .routes(routes!(jobs::cancel_job))
@@ -66,6 +73,8 @@ fn unhurried() -> OpenApiRouter<AppState> {
         .routes(routes!(datasets::get_dataset))
         .routes(routes!(models::create_model))
         .routes(routes!(models::follow_pull))
+        .routes(routes!(model_memory::load_model))
+        .routes(routes!(model_memory::unload_model))
         .routes(routes!(events::get_events))
         .routes(routes!(checkpoints::get_archive))
         .routes(routes!(checkpoints::get_file))

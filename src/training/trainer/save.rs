@@ -57,13 +57,15 @@ impl Trainer<'_> {
         .render()
     }
 
-    /// Deletes checkpoints beyond the limit.
+    /// Deletes checkpoints beyond the limit that nobody else needs. The sink hears of it first: a checkpoint that is known
+    /// of is whole.
     fn remove_old_checkpoints(&mut self) -> Result<(), TrainError> {
         let Some(best) = self.state.best else { return Ok(()) };
         let limit = self.state.arguments.save_total_limit;
         for epoch in retention::to_remove(&self.checkpointer.epochs()?, best.epoch, limit, self.is_finished()) {
-            self.checkpointer.remove(epoch)?;
-            self.sink.on_event(TrainEvent::CheckpointRemoved { epoch });
+            if self.sink.on_removal(epoch) {
+                self.checkpointer.remove(epoch)?;
+            }
         }
         Ok(())
     }

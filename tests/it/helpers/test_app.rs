@@ -111,6 +111,11 @@ impl TestApp {
         self.send(request(Method::POST, path).body(Body::empty()).expect("it is a request")).await
     }
 
+    pub(crate) async fn put_json(&self, path: &str, json: &Value) -> Answer {
+        let request = request(Method::PUT, path).header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(json.to_string().into()).expect("it is a request")).await
+    }
+
     pub(crate) async fn post_json(&self, path: &str, json: &Value) -> Answer {
         let request = request(Method::POST, path).header(header::CONTENT_TYPE, "application/json");
         self.send(request.body(json.to_string().into()).expect("it is a request")).await

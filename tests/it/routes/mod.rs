@@ -1,5 +1,6 @@
 //! The routes, over the real router.
 
+mod aliases;
 mod auth;
 mod checkpoints;
 mod datasets;
@@ -10,6 +11,7 @@ mod events;
 mod info;
 mod jobs;
 mod metrics;
+mod model_memory;
 mod models;
 mod new_job;
 mod openai;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode, header};
-use matryo::domain::{ModelStatus, Secret};
+use matryo::domain::{ModelStatus, Secret, TrainingArguments};
 use matryo::http::AppState;
 use matryo::hub::HubSettings;
 use serde_json::{Value, json};
@@ -80,23 +80,29 @@ async fn a_model_is_pulled_in_the_background_and_its_progress_told() {
     let app = app_with(&hub().await).await;
     let answer = app.post_json("/v1/models", &json!({"source": "hub", "repo": REPO})).await;
     let model = answer.expect(202);
-    let path = format!("/v1/models/{}", model["id"].as_str().unwrap());
+    let path = format!("/v1/models/{}", REPO.replace('/', "%2F"));
     assert_eq!(answer.headers[header::LOCATION], path.as_str());
+    assert_eq!((&model["id"], &model["object"]), (&json!(REPO), &json!("model")));
+    assert_eq!(model["owned_by"], REPO.split('/').next().unwrap());
+    let plain = format!("/v1/models/{REPO}");
     assert_eq!((&model["name"], &model["status"], &model["error"]), (&json!(REPO), &json!("pulling"), &Value::Null));
     assert_eq!(model["source"], json!({"kind": "hub", "repo": REPO, "revision": "main"}));
     let events = events(&app, &path).await;
     let last = events.last().unwrap();
     assert_eq!(last["type"], "ready", "{events:?}");
     let ready = app.get(&path).await.expect(200);
+    assert_eq!(app.get(&plain).await.expect(200), ready, "slashes may stand as they are");
+    assert_eq!(ready["max_model_len"], 32);
     assert_eq!((&ready["status"], &ready["size_bytes"]), (&json!("ready"), &last["size_bytes"]));
     assert_eq!((&ready["summary"]["dimension"], &ready["summary"]["pooling"]), (&json!(32), &json!("mean")));
     let listed = app.get("/v1/models").await.expect(200)["data"][0].clone();
     assert_eq!((&listed["kind"], &listed["name"]), (&json!("base"), &json!(REPO)));
     // One who comes late hears the end alone.
     assert_eq!(self::events(&app, &path).await, std::slice::from_ref(last));
+    assert_eq!(self::events(&app, &plain).await, std::slice::from_ref(last));
     app.post_json("/v1/models", &json!({"source": "hub", "repo": REPO})).await.expect_error(409, "conflict");
     app.post(&format!("{path}/pull")).await.expect_error(409, "conflict");
-    app.delete(&path).await.expect(204);
+    assert_eq!(app.delete(&path).await.expect(200)["deleted"], true);
     app.get(&path).await.expect_error(404, "model_not_found");
     assert_eq!(pulled(&app), 0);
 }
@@ -130,7 +136,7 @@ async fn a_pulled_model_of_another_kind_fails_with_what_and_why() {
     let last = events(&app, &path).await.pop().unwrap();
     assert!(last["type"] == "failed" && last["error"].as_str().unwrap().contains("t5"), "{last}");
     assert_eq!(pulled(&app), 0, "files of no use stay");
-    app.delete(&path).await.expect(204);
+    assert_eq!(app.delete(&path).await.expect(200)["deleted"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +189,7 @@ async fn an_allowed_folder_is_registered_at_once() {
     app.post_json("/v1/models", &body).await.expect_error(409, "conflict");
     let named = app.post_json("/v1/models", &json!({"source": "folder", "path": folder, "name": "other"})).await;
     let path = format!("/v1/models/{}", named.expect(201)["id"].as_str().unwrap());
-    app.delete(&path).await.expect(204);
+    assert_eq!(app.delete(&path).await.expect(200)["deleted"], true);
     assert!(folder.join("config.json").exists(), "a folder that is not ours was deleted");
 }
 
@@ -276,6 +282,19 @@ async fn base_and_fine_tuned_models_are_one_list() {
         (&model["kind"], &model["epoch"], &model["base_model"]),
         (&json!("fine_tuned"), &json!(2), &json!("old"))
     );
+    for model in all["data"].as_array().unwrap() {
+        assert_eq!((&model["id"], &model["object"]), (&model["name"], &json!("model")));
+        assert_eq!((&model["max_model_len"], &model["dimension"]), (&json!(32), &json!(32)));
+        assert!(model["created"].as_i64().unwrap() > 1_700_000_000, "{model}");
+        let one = app.get(&format!("/v1/models/{}", model["id"].as_str().unwrap())).await.expect(200);
+        assert_eq!(one, *model);
+    }
+    assert_eq!((&all["object"], &all["has_more"]), (&json!("list"), &json!(false)));
+    let first = app.get(&format!("/v1/models/{fine_tuned}@epoch-1")).await.expect(200);
+    assert_eq!((&first["epoch"], &first["id"]), (&json!(1), &json!(format!("{fine_tuned}@epoch-1"))));
+    assert_eq!(first["matryoshka_dims"], json!(TrainingArguments::default().dims()));
+    let message = app.delete(&format!("/v1/models/{fine_tuned}")).await.expect_error(409, "conflict");
+    assert!(message.contains(&format!("/v1/jobs/{with_best}")), "{message}");
     let (mut paged, mut query) = (Vec::new(), "limit=1".to_owned());
     loop {
         let page = app.get(&format!("/v1/models?{query}")).await.expect(200);
@@ -286,7 +305,12 @@ async fn base_and_fine_tuned_models_are_one_list() {
         }
     }
     assert_eq!(paged, ["new", &fine_tuned, "old"]);
-    app.get("/v1/models?cursor=x").await.expect_error(400, "invalid_value");
+    // As OpenAI's client pages.
+    let page = app.get("/v1/models?after=new&limit=1").await.expect(200);
+    assert_eq!((names(&page), &page["has_more"]), (vec![fine_tuned.clone()], &json!(true)));
+    for query in ["cursor=x", "after=x", "limit=0", "limit=1001"] {
+        app.get(&format!("/v1/models?{query}")).await.expect_error(400, "invalid_value");
+    }
 }
 
 #[tokio::test]
@@ -297,8 +321,7 @@ async fn models_and_datasets_that_a_job_waits_for_stay() {
     add_base_model(&app, "tiny", &TinyModel::default()).await;
     let job = add_ended_job(&app, "tiny").await;
     let job = app.state.store.resume(job).await.unwrap().job;
-    let model = app.state.store.get_model_by_name("tiny").await.unwrap();
-    for path in [format!("/v1/models/{}", model.id), format!("/v1/datasets/{}", job.dataset_id)] {
+    for path in ["/v1/models/tiny".to_owned(), format!("/v1/datasets/{}", job.dataset_id)] {
         let message = app.delete(&path).await.expect_error(409, "conflict");
         assert!(message.contains("job"), "{message}");
         app.get(&path).await.expect(200);
@@ -312,7 +335,10 @@ async fn unknown_models_are_not_found() {
     app.get(&format!("{UNKNOWN}/events")).await.expect_error(404, "model_not_found");
     app.post(&format!("{UNKNOWN}/pull")).await.expect_error(404, "model_not_found");
     app.delete(UNKNOWN).await.expect_error(404, "model_not_found");
-    app.get("/v1/models/tiny").await.expect_error(404, "not_found");
+    for name in ["tiny", "org/name", "job:7", "job:0190a000-0000-7000-8000-000000000000@epoch-2", "%20"] {
+        app.get(&format!("/v1/models/{name}")).await.expect_error(404, "model_not_found");
+        app.post(&format!("/v1/models/{name}/load")).await.expect_error(404, "model_not_found");
+    }
 }
 
 #[tokio::test]
