@@ -43,6 +43,8 @@ pub struct TextTokenizer {
     tokenizer: Arc<Tokenizer>,
     max_seq_length: usize,
     vocab_size: usize,
+    /// Special tokens that stand before and after every text.
+    frame: (Arc<[u32]>, Arc<[u32]>),
 }
 
 impl TextTokenizer {
@@ -72,9 +74,15 @@ impl TextTokenizer {
         tokenizer.with_truncation(None).map_err(failed)?;
         let highest = tokenizer.get_vocab(true).into_values().max();
         let vocab_size = highest.ok_or_else(|| TokenizationError("the tokenizer knows no token".into()))? as usize + 1;
-        let tokenizer = Self { tokenizer: Arc::new(tokenizer), max_seq_length, vocab_size };
+        let frame = (Arc::from([]), Arc::from([]));
+        let tokenizer = Self { tokenizer: Arc::new(tokenizer), max_seq_length, vocab_size, frame };
         tokenizer.check()?;
-        Ok(tokenizer)
+        let tokens = tokenizer.tokens("a", true)?;
+        let special = |token: &&Token| token.special;
+        let before = tokens.iter().take_while(special).map(|token| token.id).collect();
+        let mut after: Vec<u32> = tokens.iter().rev().take_while(special).map(|token| token.id).collect();
+        after.reverse();
+        Ok(Self { frame: (before, after.into()), ..tokenizer })
     }
 
     /// The same tokenizer with another limit.
@@ -144,6 +152,56 @@ impl TextTokenizer {
             }
         };
         Ok((0..encoding.len()).map(token).collect())
+    }
+
+    /// The text of token ids, as far as the tokenizer keeps it.
+    ///
+    /// # Errors
+    /// Where an id is not in the vocabulary, or the tokenizer refuses them.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizationError> {
+        self.check_vocabulary(ids)?;
+        self.tokenizer.decode(ids, skip_special_tokens).map_err(failed)
+    }
+
+    /// Tells whether this tokenizer may have made these ids of a text: all of them are in its vocabulary, and the special
+    /// tokens stand round them that it puts round every text. Ids of another tokenizer often pass the first test, hardly
+    /// ever both.
+    ///
+    /// # Errors
+    /// Where it cannot have made them, with the reason.
+    pub fn check_own(&self, ids: &[u32]) -> Result<(), TokenizationError> {
+        let hint = "send text instead, or token ids of POST /tokenize; LangChain's OpenAIEmbeddings sends text with \
+                    check_embedding_ctx_length=False";
+        self.check_vocabulary(ids).map_err(|TokenizationError(message)| {
+            TokenizationError(format!("{message}, so another tokenizer made these; {hint}"))
+        })?;
+        let (before, after) = &self.frame;
+        let is_framed = ids.len() >= before.len() + after.len() && ids.starts_with(before) && ids.ends_with(after);
+        if is_framed {
+            return Ok(());
+        }
+        let name = |ids: &[u32]| {
+            let names = ids.iter().map(|id| self.tokenizer.id_to_token(*id).unwrap_or_else(|| id.to_string()));
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let frame = format!("`{} … {}`", name(before), name(after));
+        Err(TokenizationError(format!(
+            "the model's tokenizer puts {frame} round every text, so another one made these token ids; {hint}"
+        )))
+    }
+
+    /// Tells whether all ids are in the vocabulary.
+    ///
+    /// # Errors
+    /// Where one is not.
+    pub fn check_vocabulary(&self, ids: &[u32]) -> Result<(), TokenizationError> {
+        match ids.iter().find(|id| **id as usize >= self.vocab_size) {
+            Some(id) => {
+                let size = self.vocab_size;
+                Err(TokenizationError(format!("token id {id} is not in the model's vocabulary of {size}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// How many tokens a text has before truncation, special tokens included.

@@ -8,6 +8,7 @@ mod accept;
 mod download;
 mod error;
 mod extract;
+mod measured;
 mod middleware;
 mod model_path;
 mod model_request;

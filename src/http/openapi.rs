@@ -1,12 +1,13 @@
 //! The OpenAPI document: what the handlers say of themselves, and what holds for all of them.
 
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem, PathsMap};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, Info, License, ObjectBuilder, SecurityRequirement};
+use utoipa::openapi::{Components, Info, License, ObjectBuilder, Required, SecurityRequirement};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type};
 use utoipa::{PartialSchema, ToResponse, ToSchema};
 
 use super::error::{Dialect, OpenAiError, TeiError};
+use super::measured::{COMPUTE_HEADERS, WARNING};
 use super::{ErrorBody, ErrorCode, routes};
 
 /// The errors that any operation may answer with, whatever it does: the layers round the router give them.
@@ -20,6 +21,7 @@ pub fn document() -> OpenApi {
     // The router's sign for a parameter that holds slashes has no meaning in OpenAPI.
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    add_routes_of_models(&mut document.paths.paths);
     document.info = Info::new("Matryo", env!("CARGO_PKG_VERSION"));
     document.info.description = Some("Fine-tunes text-embedding models and serves the result.".into());
     document.info.license = Some(License::new("Apache-2.0"));
@@ -44,6 +46,11 @@ pub fn document() -> OpenApi {
         SecurityRequirement::new("api_key", none),
     ]);
     for (path, item) in &mut document.paths.paths {
+        if let Some(post) =
+            item.post.as_mut().filter(|_| path == "/" || COMPUTING.iter().any(|end| path.ends_with(end)))
+        {
+            add_compute_headers(post);
+        }
         let dialect = Dialect::of(path);
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
@@ -52,6 +59,58 @@ pub fn document() -> OpenApi {
         }
     }
     document
+}
+
+/// The routes that a model has below an address of its own too, which are registered without a description, and what they
+/// are called there.
+const OF_MODEL: [(&str, &str); 7] = [
+    ("/", ""),
+    ("/embed", "/embed"),
+    ("/embed_all", "/embed_all"),
+    ("/similarity", "/similarity"),
+    ("/tokenize", "/tokenize"),
+    ("/decode", "/decode"),
+    ("/info", "/info"),
+];
+/// Ends of the paths whose answers tell what they took.
+const COMPUTING: [&str; 5] = ["/embed", "/embed_all", "/similarity", "/embeddings", "/models/{model}"];
+
+/// Describes the routes below a model's own address: they are as those at the root, and the path names the model.
+fn add_routes_of_models(paths: &mut PathsMap<String, PathItem>) {
+    for (path, end) in OF_MODEL {
+        let Some(mut item) = paths.get(path).cloned() else { continue };
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            operation.operation_id = operation.operation_id.as_ref().map(|id| format!("{id}_of_model"));
+            let model = ParameterBuilder::new()
+                .name("model")
+                .parameter_in(ParameterIn::Path)
+                .required(Required::True)
+                .description(Some("What is written as `model` elsewhere; slashes may stand as they are."))
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+            operation.parameters.get_or_insert_default().push(model.build().into());
+        }
+        paths.insert(format!("{}{end}", routes::OF_MODEL), item);
+    }
+}
+
+/// The headers of an answer that was computed.
+fn add_compute_headers(operation: &mut Operation) {
+    let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") else { return };
+    let header = |kind: Type, text: &str| {
+        let schema = ObjectBuilder::new().schema_type(kind).build();
+        HeaderBuilder::new().schema(Some(schema)).description(Some(text)).build()
+    };
+    for name in COMPUTE_HEADERS {
+        let built = match name {
+            "x-compute-type" => header(Type::String, "What computed it."),
+            "x-compute-characters" => header(Type::Integer, "Characters of all texts."),
+            "x-compute-tokens" => header(Type::Integer, "Tokens of all texts."),
+            _ => header(Type::Integer, "Milliseconds."),
+        };
+        response.headers.insert(name.to_owned(), built.into());
+    }
+    let warning = header(Type::String, "What is odd: embeddings cut to a length at which the model was not trained.");
+    response.headers.insert(WARNING.as_str().to_owned(), warning.into());
 }
 
 fn complete(operation: &mut Operation) {

@@ -16,6 +16,9 @@ pub enum EmbedError {
     /// The request asks for something that this model cannot do.
     #[error("bad request: {}", .0.iter().map(|e| format!("{}: {}", e.field, e.message)).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
+    /// Token ids are none that the model's tokenizer makes.
+    #[error("bad token ids: {}", .0.iter().map(|e| format!("{}: {}", e.field, e.message)).collect::<Vec<_>>().join("; "))]
+    BadTokens(Vec<FieldError>),
     /// Too many texts wait already.
     #[error("too many texts wait to be embedded; try again in {retry_after_seconds} s")]
     Overloaded {

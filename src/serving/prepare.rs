@@ -65,28 +65,36 @@ impl<'m> Preparation<'m> {
     /// Token ids of each input, on all cores where there are many.
     ///
     /// # Errors
-    /// [`EmbedError::Invalid`] with the first inputs that are wrong.
+    /// [`EmbedError::Invalid`] with the first inputs that are wrong; [`EmbedError::BadTokens`] where the tokenizer alone has
+    /// something against them.
     pub(super) fn token_ids(&self, inputs: Vec<EmbedInput>) -> Result<Vec<Vec<u32>>, EmbedError> {
-        let prepared: Vec<Result<Vec<u32>, String>> = if inputs.len() < WORTH_SHARING {
+        let prepared: Vec<Result<Vec<u32>, Refusal>> = if inputs.len() < WORTH_SHARING {
             inputs.into_iter().map(|input| self.token_ids_of(input)).collect()
         } else {
             inputs.into_par_iter().map(|input| self.token_ids_of(input)).collect()
         };
         let mut sequences = Vec::with_capacity(prepared.len());
-        let mut errors = Vec::new();
+        let (mut errors, mut all_of_tokens) = (Vec::new(), true);
         for (index, result) in prepared.into_iter().enumerate() {
             match result {
                 Ok(ids) => sequences.push(ids),
-                Err(message) => errors.push(FieldError::new(format!("inputs[{index}]"), message)),
+                Err(Refusal { message, of_tokens }) => {
+                    all_of_tokens &= of_tokens;
+                    errors.push(FieldError::new(format!("inputs[{index}]"), message));
+                }
             }
             if errors.len() == MAX_LISTED {
                 break;
             }
         }
-        if errors.is_empty() { Ok(sequences) } else { Err(EmbedError::Invalid(errors)) }
+        match errors.is_empty() {
+            true => Ok(sequences),
+            false if all_of_tokens => Err(EmbedError::BadTokens(errors)),
+            false => Err(EmbedError::Invalid(errors)),
+        }
     }
 
-    fn token_ids_of(&self, input: EmbedInput) -> Result<Vec<u32>, String> {
+    fn token_ids_of(&self, input: EmbedInput) -> Result<Vec<u32>, Refusal> {
         let ids = match input {
             EmbedInput::Text(text) => {
                 let text = match self.prompt {
@@ -98,9 +106,9 @@ impl<'m> Preparation<'m> {
                 } else {
                     self.tokenizer.encode_uncut(&text)
                 };
-                let ids = ids.map_err(|error| error.to_string())?;
+                let ids = ids.map_err(|error| Refusal::of_tokens(error.to_string()))?;
                 if ids.is_empty() {
-                    return Err("the model's tokenizer makes no token of this text".into());
+                    return Err(Refusal::of_tokens("the model's tokenizer makes no token of this text"));
                 }
                 ids
             }
@@ -109,23 +117,34 @@ impl<'m> Preparation<'m> {
         let limit = self.tokenizer.max_seq_length();
         if ids.len() > limit {
             let tokens = ids.len();
-            return Err(format!("{tokens} tokens, but the model takes {limit} at most; `truncate: true` cuts them"));
+            let message = format!("{tokens} tokens, but the model takes {limit} at most; `truncate: true` cuts them");
+            return Err(Refusal { message, of_tokens: false });
         }
         Ok(ids)
     }
 
-    fn checked(&self, mut ids: Vec<u32>) -> Result<Vec<u32>, String> {
+    fn checked(&self, mut ids: Vec<u32>) -> Result<Vec<u32>, Refusal> {
         if ids.is_empty() {
-            return Err("at least one token id is expected".into());
+            return Err(Refusal { message: "at least one token id is expected".into(), of_tokens: false });
         }
-        let vocab_size = self.tokenizer.vocab_size();
-        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(format!("token id {id} is not in the model's vocabulary of {vocab_size}"));
-        }
+        self.tokenizer.check_vocabulary(&ids).map_err(|error| Refusal::of_tokens(error.to_string()))?;
         if self.truncate {
             cut(&mut ids, self.tokenizer.max_seq_length(), self.end);
         }
         Ok(ids)
+    }
+}
+
+/// Why an input is refused.
+struct Refusal {
+    message: String,
+    /// True where the tokenizer has something against it.
+    of_tokens: bool,
+}
+
+impl Refusal {
+    fn of_tokens(message: impl Into<String>) -> Self {
+        Self { message: message.into(), of_tokens: true }
     }
 }
 

@@ -74,6 +74,8 @@ impl TokenEmbeddings {
 pub struct Embeddings {
     /// The length of each.
     pub dimension: usize,
+    /// The length that the model gives where none is asked for.
+    pub full_dimension: usize,
     /// `[inputs, dimension]`.
     pub values: Vec<f32>,
     /// Tokens of each input, after truncation.

@@ -21,7 +21,7 @@ use super::prepare::Preparation;
 use super::queue::Queue;
 use super::registry::Registry;
 use super::resolve::{self, resolve};
-use super::{EmbedError, EmbedRequest, Embeddings, Timings, TokenEmbeddings, thread, vectors};
+use super::{EmbedError, EmbedInput, EmbedRequest, Embeddings, Timings, TokenEmbeddings, thread, vectors};
 
 /// Tokens that are computed at once: enough to keep the cores busy, few enough that nobody waits long for a turn.
 pub const MAX_BATCH_TOKENS: usize = 4096;
@@ -116,7 +116,7 @@ impl EmbeddingService {
             vectors::normalize(&mut values, dimension);
         }
         let matryoshka_dims = encoder.matryoshka_dims().map(<[usize]>::to_vec);
-        Ok(Embeddings { dimension, values, tokens, matryoshka_dims, timings })
+        Ok(Embeddings { dimension, full_dimension: full, values, tokens, matryoshka_dims, timings })
     }
 
     /// Embeds every token of the texts; the request's `dimensions` and `normalize` have no meaning here.
@@ -127,14 +127,6 @@ impl EmbeddingService {
         let request = EmbedRequest { dimensions: None, ..request };
         let (encoder, tokens, values, timings) = self.compute(request, Output::Tokens).await?;
         Ok(TokenEmbeddings { dimension: encoder.summary().dimension, values, tokens, timings })
-    }
-
-    /// What a model is, loading it where it is not loaded.
-    ///
-    /// # Errors
-    /// As [`EmbeddingService::embed`].
-    pub async fn summary(&self, model: &ModelReference) -> Result<ModelSummary, EmbedError> {
-        Ok(self.0.model(model).await?.summary().clone())
     }
 
     /// The tokens of each text with the model's tokenizer, uncut, after one of the model's prompts where it is named.
@@ -178,6 +170,70 @@ impl EmbeddingService {
             texts.iter().enumerate().map(tokens).collect()
         })
         .await
+    }
+
+    /// The texts of token ids with the model's tokenizer.
+    ///
+    /// # Errors
+    /// As [`EmbeddingService::embed`]; [`EmbedError::BadTokens`] where an id is not in the vocabulary.
+    pub async fn decode(
+        &self,
+        model: &ModelReference,
+        ids: Vec<Vec<u32>>,
+        skip_special_tokens: bool,
+    ) -> Result<Vec<String>, EmbedError> {
+        let place = self.0.place(ids.len())?;
+        let encoder = self.0.model(model).await?;
+        off_thread(move || {
+            let _place = place;
+            let text = |(index, ids): (usize, &Vec<u32>)| {
+                let text = encoder.tokenizer().decode(ids, skip_special_tokens);
+                text.map_err(|error| {
+                    EmbedError::BadTokens(vec![FieldError::new(format!("ids[{index}]"), error.to_string())])
+                })
+            };
+            ids.iter().enumerate().map(text).collect()
+        })
+        .await
+    }
+
+    /// Refuses token ids that the model's tokenizer cannot have made of a text: those outside its vocabulary, and those
+    /// without the special tokens that it puts round every text.
+    ///
+    /// # Errors
+    /// As [`EmbeddingService::embed`]; [`EmbedError::BadTokens`] for the first such input.
+    pub async fn check_token_ids(&self, model: &ModelReference, inputs: &[EmbedInput]) -> Result<(), EmbedError> {
+        let ids = |input: &EmbedInput| matches!(input, EmbedInput::TokenIds(_));
+        if !inputs.iter().any(ids) {
+            return Ok(());
+        }
+        let encoder = self.0.model(model).await?;
+        for (index, input) in inputs.iter().enumerate() {
+            if let EmbedInput::TokenIds(ids) = input
+                && let Err(error) = encoder.tokenizer().check_own(ids)
+            {
+                return Err(EmbedError::BadTokens(vec![FieldError::new(
+                    format!("inputs[{index}]"),
+                    error.to_string(),
+                )]));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a model is, from its files alone: it is not loaded.
+    ///
+    /// # Errors
+    /// As [`EmbeddingService::embed`].
+    pub async fn describe(&self, model: &ModelReference) -> Result<ModelSummary, EmbedError> {
+        let folder = resolve(&self.0.store, &self.0.data_dir, model).await?.folder;
+        off_thread(move || SentenceEncoder::inspect(&folder).map_err(|error| EmbedError::Model(Arc::new(error)))).await
+    }
+
+    /// Texts that may wait.
+    #[must_use]
+    pub fn max_waiting_texts(&self) -> u32 {
+        self.0.max_waiting_texts
     }
 
     /// The model that a request means which names none: the one base model that is ready.

@@ -94,6 +94,7 @@ impl From<EmbedError> for ApiError {
             EmbedError::UnknownModel(_) => Self::new(ErrorCode::NotFound, message).with_reason(Self::MODEL_NOT_FOUND),
             EmbedError::NotReady(_) => Self::new(ErrorCode::Conflict, message),
             EmbedError::Invalid(fields) => Self::invalid(fields),
+            EmbedError::BadTokens(fields) => Self::bad_tokens(fields),
             EmbedError::Overloaded { retry_after_seconds } => Self::too_many(message, retry_after_seconds),
             EmbedError::Model(error) => Self::from(&*error),
             EmbedError::Store(error) => Self::from(&*error),

@@ -34,12 +34,13 @@ impl Dialect {
     pub(in crate::http) fn of(path: &str) -> Self {
         const TEI: [&str; 8] =
             ["/embed", "/embed_all", "/similarity", "/tokenize", "/decode", "/info", "/health", "/models"];
-        const OPENAI: [&str; 4] = ["/v1/embeddings", "/v1/models", "/v1/files", "/v1/fine_tuning"];
+        // Below /v1, what is not ours is OpenAI's, and so is what its clients may look for in vain.
+        const OURS: [&str; 3] = ["/v1/datasets", "/v1/jobs", "/v1/aliases"];
         let is_under =
             |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if path == "/" || TEI.iter().any(|root| is_under(&root)) {
             Self::Tei
-        } else if OPENAI.iter().any(|root| is_under(&root)) {
+        } else if is_under(&"/v1") && !OURS.iter().any(|root| is_under(&root)) {
             Self::OpenAi
         } else {
             Self::Native
@@ -241,8 +242,11 @@ mod tests {
     fn a_path_speaks_the_dialect_of_the_service_it_comes_from() {
         for (dialect, paths) in [
             (Dialect::Tei, &["/", "/embed", "/embed_all", "/decode", "/models/org/name/embed", "/info"][..]),
-            (Dialect::OpenAi, &["/v1/embeddings", "/v1/models", "/v1/models/org/name", "/v1/fine_tuning/jobs"]),
-            (Dialect::Native, &["/v1/jobs", "/v1/modelsx", "/embedx", "/v1", "/v1/datasets", "/metrics"]),
+            (
+                Dialect::OpenAi,
+                &["/v1/embeddings", "/v1/models", "/v1/models/org/name", "/v1/fine_tuning/jobs", "/v1/batches"],
+            ),
+            (Dialect::Native, &["/v1/jobs", "/v1/aliases/a/rollback", "/embedx", "/v1x", "/v1/datasets", "/metrics"]),
         ] {
             for path in paths {
                 assert_eq!(Dialect::of(path), dialect, "{path}");

@@ -97,6 +97,12 @@ impl ApiError {
         Self { details: Some(ErrorDetails::Fields { fields }), ..Self::new(ErrorCode::Invalid, message) }
     }
 
+    /// Token ids that are none of the model's tokenizer.
+    #[must_use]
+    pub fn bad_tokens(fields: Vec<FieldError>) -> Self {
+        Self { code: ErrorCode::BadTokens, ..Self::invalid(fields) }
+    }
+
     /// One field with a bad value.
     pub fn invalid_field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError::new(field, message)])

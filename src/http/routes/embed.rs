@@ -1,12 +1,14 @@
 //! Embedding in the shape of text-embeddings-inference (TEI).
 
-use axum::Json as JsonBody;
+use std::time::Instant;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, Inputs, TruncationDirection, check_inputs, chosen_model, is_empty};
-use crate::http::extract::Json;
+use super::asked::{Asked, NamesModel};
+use super::inputs::{EmbedErrors, Inputs, TruncationDirection, characters, check_inputs, dimension_warning, is_empty};
+use crate::http::measured::{Computed, Measured};
 use crate::http::{ApiError, AppState};
 use crate::serving;
 
@@ -15,8 +17,8 @@ use crate::serving;
 pub(super) struct EmbedRequest {
     /// The texts.
     inputs: Inputs,
-    /// A base model's name, `job:<id>` for a job's best checkpoint, or `job:<id>@epoch-<n>` for a certain one. May be
-    /// left out where exactly one base model is ready.
+    /// A base model's name, `job:<id>` for a job's best checkpoint, `job:<id>@epoch-<n>` for a certain one, or an alias.
+    /// May be left out where the path names it or exactly one base model is ready.
     #[schema(example = "sentence-transformers/all-MiniLM-L6-v2")]
     model: Option<String>,
     /// Whether embeddings get length 1; true where left out.
@@ -33,6 +35,12 @@ pub(super) struct EmbedRequest {
     dimensions: Option<usize>,
 }
 
+impl NamesModel for EmbedRequest {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
 /// One embedding for each text, in their order.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!([[0.6, 0.8, 0.0]]))]
@@ -43,12 +51,15 @@ pub(super) struct EmbedResponse(Vec<Vec<f32>>);
     responses((status = 200, body = EmbedResponse), EmbedErrors))]
 pub(super) async fn embed(
     State(state): State<AppState>,
-    Json(request): Json<EmbedRequest>,
-) -> Result<JsonBody<EmbedResponse>, ApiError> {
+    asked: Asked<EmbedRequest>,
+) -> Result<Computed<EmbedResponse>, ApiError> {
+    let begun = Instant::now();
+    let Asked { model, body: request } = asked;
     let inputs = request.inputs.0;
     check_inputs(&state, "inputs", inputs.iter().map(is_empty))?;
+    let (name, texts, characters) = (model.to_string(), inputs.len(), characters(&inputs));
     let request = serving::EmbedRequest {
-        model: chosen_model(&state, request.model.as_deref()).await?,
+        model,
         inputs,
         dimensions: request.dimensions,
         normalize: request.normalize.unwrap_or(true),
@@ -57,7 +68,15 @@ pub(super) async fn embed(
         prompt_name: request.prompt_name,
     };
     let embeddings = state.embedding.embed(request).await?;
-    Ok(JsonBody(EmbedResponse(embeddings.rows().map(<[f32]>::to_vec).collect())))
+    let tokens = embeddings.tokens.iter().sum();
+    Ok(Computed {
+        measured: Measured { model: name, texts, tokens, timings: embeddings.timings },
+        characters,
+        device: state.device,
+        begun,
+        warning: dimension_warning(&embeddings),
+        body: EmbedResponse(embeddings.rows().map(<[f32]>::to_vec).collect()),
+    })
 }
 
 /// The same as `POST /embed`, for clients such as huggingface_hub's `InferenceClient` that know only the server.
@@ -65,7 +84,7 @@ pub(super) async fn embed(
     responses((status = 200, body = EmbedResponse), EmbedErrors))]
 pub(super) async fn embed_at_root(
     state: State<AppState>,
-    request: Json<EmbedRequest>,
-) -> Result<JsonBody<EmbedResponse>, ApiError> {
-    embed(state, request).await
+    asked: Asked<EmbedRequest>,
+) -> Result<Computed<EmbedResponse>, ApiError> {
+    embed(state, asked).await
 }

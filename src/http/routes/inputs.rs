@@ -10,12 +10,12 @@ use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Response, Type};
 use utoipa::{IntoResponses, PartialSchema, ToResponse, ToSchema};
 
 use crate::data::tokenization::CutEnd;
-use crate::domain::{FieldError, ModelReference};
+use crate::domain::FieldError;
 use crate::http::openapi::{
     Conflict, Empty, Invalid, ModelFailed, NotFound, Timeout, TooLarge, TooManyRequests, UnsupportedMediaType,
 };
 use crate::http::{ApiError, AppState, ErrorCode};
-use crate::serving::{EmbedError, EmbedInput};
+use crate::serving::{EmbedError, EmbedInput, Embeddings};
 
 /// A list is given up on beyond this, before it is compared with the limit that the operator sets.
 const MOST_INPUTS: usize = 1 << 17;
@@ -152,14 +152,6 @@ impl From<TruncationDirection> for CutEnd {
     }
 }
 
-/// The model that a request names; where it names none, the only base model that is ready.
-pub(super) async fn chosen_model(state: &AppState, name: Option<&str>) -> Result<ModelReference, ApiError> {
-    match name {
-        Some(name) => name.parse().map_err(|message: String| ApiError::invalid_field("model", message)),
-        None => Ok(state.embedding.default_model().await?),
-    }
-}
-
 /// Refuses what TEI refuses, in its words: no inputs, an empty one, and more than one request may bring. `are_empty` says
 /// of each whether it is empty, `field` is what the client calls them.
 pub(super) fn check_inputs(
@@ -188,9 +180,33 @@ pub(super) fn is_empty(input: &EmbedInput) -> bool {
     }
 }
 
+/// Characters of the texts; of token ids, their number. So TEI counts.
+pub(super) fn characters(inputs: &[EmbedInput]) -> usize {
+    let of_one = |input: &EmbedInput| match input {
+        EmbedInput::Text(text) => text.chars().count(),
+        EmbedInput::TokenIds(ids) => ids.len(),
+    };
+    inputs.iter().map(of_one).sum()
+}
+
+/// What to say where embeddings are cut to a length at which the model was not trained, as far as it says.
+pub(super) fn dimension_warning(embeddings: &Embeddings) -> Option<String> {
+    let Embeddings { dimension, full_dimension, matryoshka_dims, .. } = embeddings;
+    let trained = matryoshka_dims.as_ref()?;
+    if dimension == full_dimension || trained.contains(dimension) {
+        return None;
+    }
+    let trained = trained.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Some(format!("the model was not trained at dimension {dimension}, so retrieval may be worse; it was at {trained}"))
+}
+
 /// Gives the fields of an error the names that this route's clients know: `name` turns a text's index into a field.
 pub(super) fn rename_inputs(error: EmbedError, name: impl Fn(Option<usize>) -> String) -> EmbedError {
-    let EmbedError::Invalid(fields) = error else { return error };
+    let (fields, with): (_, fn(Vec<FieldError>) -> EmbedError) = match error {
+        EmbedError::Invalid(fields) => (fields, EmbedError::Invalid),
+        EmbedError::BadTokens(fields) => (fields, EmbedError::BadTokens),
+        other => return other,
+    };
     let renamed = fields.into_iter().map(|FieldError { field, message }| match field.strip_prefix("inputs") {
         Some(index) => {
             let index = index.strip_prefix('[').and_then(|index| index.strip_suffix(']'));
@@ -198,7 +214,7 @@ pub(super) fn rename_inputs(error: EmbedError, name: impl Fn(Option<usize>) -> S
         }
         None => FieldError { field, message },
     });
-    EmbedError::Invalid(renamed.collect())
+    with(renamed.collect())
 }
 
 /// The errors of every route that embeds.

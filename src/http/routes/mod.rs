@@ -1,9 +1,12 @@
 //! Every route, in one place.
 
 mod aliases;
+mod asked;
 mod checkpoints;
 mod datasets;
+mod decode;
 mod embed;
+mod embed_all;
 mod events;
 mod health;
 mod info;
@@ -22,11 +25,15 @@ mod tokenize;
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
+use axum::routing::{get, post};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::AppState;
 use super::middleware::limit_time;
+
+/// What every route of TEI's is below too, for clients that cannot name a model otherwise: an address of each model's own.
+pub(super) const OF_MODEL: &str = "/models/{model}";
 
 /// Every route.
 pub(super) fn all() -> OpenApiRouter<AppState> {
@@ -38,6 +45,7 @@ fn prompt() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(health::get_health))
         .routes(routes!(info::get_info))
+        .route(&format!("{OF_MODEL}/info"), get(info::get_info))
         .routes(routes!(spec::get_openapi))
         .routes(routes!(datasets::list_datasets))
         .routes(routes!(datasets::list_rows))
@@ -67,8 +75,16 @@ fn unhurried() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(embed::embed))
         .routes(routes!(embed::embed_at_root))
+        .routes(routes!(embed_all::embed_all))
         .routes(routes!(similarity::similarity))
         .routes(routes!(tokenize::tokenize))
+        .routes(routes!(decode::decode))
+        .route(OF_MODEL, post(embed::embed))
+        .route(&format!("{OF_MODEL}/embed"), post(embed::embed))
+        .route(&format!("{OF_MODEL}/embed_all"), post(embed_all::embed_all))
+        .route(&format!("{OF_MODEL}/similarity"), post(similarity::similarity))
+        .route(&format!("{OF_MODEL}/tokenize"), post(tokenize::tokenize))
+        .route(&format!("{OF_MODEL}/decode"), post(decode::decode))
         .routes(routes!(openai::create_embeddings))
         .routes(routes!(datasets::get_dataset))
         .routes(routes!(models::create_model))

@@ -1,17 +1,19 @@
 //! Embedding in the shape of OpenAI's API.
 
-use axum::Json as JsonBody;
+use std::time::Instant;
+
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, Inputs, chosen_model, is_empty, rename_inputs};
+use super::asked::{Asked, NamesModel};
+use super::inputs::{EmbedErrors, Inputs, characters, dimension_warning, is_empty, rename_inputs};
 use crate::data::tokenization::CutEnd;
-use crate::http::extract::Json;
+use crate::http::measured::{Computed, Measured};
 use crate::http::{ApiError, AppState};
-use crate::serving::{self, EmbedInput};
+use crate::serving::{self, EmbedError, EmbedInput};
 
 /// What to embed. Other fields, such as `user`, are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -26,6 +28,12 @@ pub(super) struct EmbeddingsRequest {
     /// Cuts embeddings to this length; the model's own where left out.
     #[schema(minimum = 1, example = 128)]
     dimensions: Option<usize>,
+}
+
+impl NamesModel for EmbeddingsRequest {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 /// How embeddings are written.
@@ -119,15 +127,22 @@ struct Usage {
 }
 
 /// Embeds texts, in OpenAI's shape. Embeddings have length 1; texts that are too long are cut at the end.
+///
+/// Token ids must be those of the model's own tokenizer, with the special tokens that it puts round a text, as
+/// `POST /tokenize` gives them. Those of another tokenizer are refused: LangChain's `OpenAIEmbeddings`, for one, sends
+/// OpenAI's own unless it is told `check_embedding_ctx_length=False`.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "embedding", request_body = EmbeddingsRequest,
     responses((status = 200, body = EmbeddingsResponse), EmbedErrors))]
 pub(super) async fn create_embeddings(
     State(state): State<AppState>,
-    Json(request): Json<EmbeddingsRequest>,
-) -> Result<JsonBody<EmbeddingsResponse>, ApiError> {
+    asked: Asked<EmbeddingsRequest>,
+) -> Result<Computed<EmbeddingsResponse>, ApiError> {
+    let begun = Instant::now();
+    let Asked { model, body: request } = asked;
     let inputs = request.input.0;
     check_input(&inputs, state.limits.max_client_batch_size)?;
-    let model = chosen_model(&state, request.model.as_deref()).await?;
+    state.embedding.check_token_ids(&model, &inputs).await.map_err(rename)?;
+    let (texts, characters) = (inputs.len(), characters(&inputs));
     let embed = serving::EmbedRequest {
         model: model.clone(),
         inputs,
@@ -137,9 +152,7 @@ pub(super) async fn create_embeddings(
         truncation_direction: CutEnd::Right,
         prompt_name: None,
     };
-    let embeddings = state.embedding.embed(embed).await.map_err(|error| {
-        rename_inputs(error, |index| index.map_or_else(|| "input".into(), |index| format!("input[{index}]")))
-    })?;
+    let embeddings = state.embedding.embed(embed).await.map_err(rename)?;
     let format = request.encoding_format.unwrap_or_default();
     let object = |(index, values): (usize, &[f32])| EmbeddingObject {
         object: "embedding",
@@ -147,10 +160,22 @@ pub(super) async fn create_embeddings(
         embedding: Embedding::new(values, format),
     };
     let tokens = embeddings.tokens.iter().sum();
-    Ok(JsonBody(EmbeddingsResponse {
-        object: "list",
-        data: embeddings.rows().enumerate().map(object).collect(),
-        model: model.to_string(),
-        usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
-    }))
+    Ok(Computed {
+        body: EmbeddingsResponse {
+            object: "list",
+            data: embeddings.rows().enumerate().map(object).collect(),
+            model: model.to_string(),
+            usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
+        },
+        measured: Measured { model: model.to_string(), texts, tokens, timings: embeddings.timings },
+        characters,
+        device: state.device,
+        begun,
+        warning: dimension_warning(&embeddings),
+    })
+}
+
+/// Names inputs as this route's clients do.
+fn rename(error: EmbedError) -> EmbedError {
+    rename_inputs(error, |index| index.map_or_else(|| "input".into(), |index| format!("input[{index}]")))
 }

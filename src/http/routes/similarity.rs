@@ -1,12 +1,14 @@
 //! Similarity of one text to others, in TEI's shape.
 
-use axum::Json as JsonBody;
+use std::time::Instant;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, TruncationDirection, check_inputs, chosen_model, rename_inputs};
-use crate::http::extract::Json;
+use super::asked::{Asked, NamesModel};
+use super::inputs::{EmbedErrors, TruncationDirection, characters, check_inputs, dimension_warning, rename_inputs};
+use crate::http::measured::{Computed, Measured};
 use crate::http::{ApiError, AppState};
 use crate::serving::{EmbedInput, EmbedRequest};
 
@@ -47,6 +49,12 @@ struct SimilarityParameters {
     dimensions: Option<usize>,
 }
 
+impl NamesModel for SimilarityRequest {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+}
+
 /// The cosine similarity of each sentence to the source.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!([0.83]))]
@@ -57,17 +65,21 @@ pub(super) struct SimilarityResponse(Vec<f32>);
     responses((status = 200, body = SimilarityResponse), EmbedErrors))]
 pub(super) async fn similarity(
     State(state): State<AppState>,
-    Json(request): Json<SimilarityRequest>,
-) -> Result<JsonBody<SimilarityResponse>, ApiError> {
+    asked: Asked<SimilarityRequest>,
+) -> Result<Computed<SimilarityResponse>, ApiError> {
+    let begun = Instant::now();
+    let Asked { model, body: request } = asked;
     let SimilarityInputs { source_sentence, sentences } = request.inputs;
     check_inputs(&state, "inputs.sentences", sentences.iter().map(String::is_empty))?;
     // The source counts too, as it does for TEI.
     let are_empty: Vec<bool> = std::iter::once(&source_sentence).chain(&sentences).map(String::is_empty).collect();
     check_inputs(&state, "inputs", are_empty.into_iter())?;
     let parameters = request.parameters.unwrap_or_default();
+    let inputs: Vec<EmbedInput> = std::iter::once(source_sentence).chain(sentences).map(EmbedInput::Text).collect();
+    let (name, texts, characters) = (model.to_string(), inputs.len(), characters(&inputs));
     let request = EmbedRequest {
-        model: chosen_model(&state, request.model.as_deref()).await?,
-        inputs: std::iter::once(source_sentence).chain(sentences).map(EmbedInput::Text).collect(),
+        model,
+        inputs,
         dimensions: parameters.dimensions,
         normalize: true,
         truncate: parameters.truncate.unwrap_or(true),
@@ -85,5 +97,12 @@ pub(super) async fn similarity(
     let source = rows.next().unwrap_or_default();
     // Of length 1, so that the product is the cosine; rounding must not take it beyond 1.
     let cosine = |row: &[f32]| row.iter().zip(source).map(|(a, b)| a * b).sum::<f32>().clamp(-1.0, 1.0);
-    Ok(JsonBody(SimilarityResponse(rows.map(cosine).collect())))
+    Ok(Computed {
+        body: SimilarityResponse(rows.map(cosine).collect()),
+        measured: Measured { model: name, texts, tokens: embeddings.tokens.iter().sum(), timings: embeddings.timings },
+        characters,
+        device: state.device,
+        begun,
+        warning: dimension_warning(&embeddings),
+    })
 }

@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::inputs::{EmbedErrors, check_inputs, chosen_model};
+use super::asked::{Asked, NamesModel};
+use super::inputs::{EmbedErrors, check_inputs};
 use crate::data::tokenization;
-use crate::http::extract::Json;
 use crate::http::{ApiError, AppState};
 
 /// What to take apart.
@@ -22,6 +22,12 @@ pub(super) struct TokenizeRequest {
     add_special_tokens: Option<bool>,
     /// The name of one of the model's prompts, to be put before each text.
     prompt_name: Option<String>,
+}
+
+impl NamesModel for TokenizeRequest {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 /// One text or many.
@@ -68,14 +74,13 @@ pub(super) struct TokenizeResponse(Vec<Vec<Token>>);
     responses((status = 200, body = TokenizeResponse), EmbedErrors))]
 pub(super) async fn tokenize(
     State(state): State<AppState>,
-    Json(request): Json<TokenizeRequest>,
+    Asked { model, body: request }: Asked<TokenizeRequest>,
 ) -> Result<JsonBody<TokenizeResponse>, ApiError> {
     let texts = match request.inputs {
         Texts::One(text) => vec![text],
         Texts::Many(texts) => texts,
     };
     check_inputs(&state, "inputs", texts.iter().map(String::is_empty))?;
-    let model = chosen_model(&state, request.model.as_deref()).await?;
     let add_special_tokens = request.add_special_tokens.unwrap_or(true);
     let tokens = state.embedding.tokenize(&model, texts, add_special_tokens, request.prompt_name.as_deref()).await?;
     let tokens = tokens.into_iter().map(|tokens| tokens.into_iter().map(Token::from).collect());

@@ -108,7 +108,9 @@ async fn token_ids_are_embedded_as_the_text_that_they_stand_for() {
     assert_close(&mixed[1], &of_text[0]);
 
     let size = vocabulary().len();
-    let fields = refused(&app, &json!({ "inputs": [[2, 3], [2, size, 3]] })).await;
+    let answer = app.post_json("/embed", &json!({ "inputs": [[2, 3], [2, size, 3]] })).await;
+    answer.expect_tei_error(422, "Tokenizer");
+    let fields = answer.json()["details"]["fields"].clone();
     assert_eq!(fields[0]["field"], "inputs[1]");
     let message = fields[0]["message"].as_str().unwrap();
     assert!(message.contains(&format!("token id {size} ")), "{message}");

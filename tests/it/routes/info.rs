@@ -21,6 +21,11 @@ async fn info_tells_the_only_model_and_all_that_are_ready() {
     let one = app.get("/info").await.expect(200);
     assert_eq!(one["model_id"], "one");
     assert_eq!(one["model_type"], json!({ "embedding": { "pooling": "mean" } }));
+    assert_eq!((&one["model_sha"], &one["served_model_name"]), (&Value::Null, &json!("one")));
+    assert!(one["max_concurrent_requests"].as_u64() > Some(0) && one["tokenization_workers"].as_u64() > Some(0));
+    for name in ["max_batch_requests", "sha", "docker_label"] {
+        assert_eq!(one.get(name), Some(&Value::Null), "{name}");
+    }
     assert_eq!((&one["max_input_length"], &one["dimension"]), (&json!(32), &json!(32)));
 
     add_base_model(&app, "two", &TinyModel::default()).await;

@@ -71,6 +71,35 @@ async fn token_ids_one_text_or_many_are_taken() {
 }
 
 #[tokio::test]
+async fn token_ids_of_another_tokenizer_are_refused_with_a_hint() {
+    let app = app().await;
+    // All are in the vocabulary, as OpenAI's ids of common words are in most, but no special token stands round them.
+    for (input, param) in [
+        (json!([40, 41, 42]), "input[0]"),
+        (json!([[2, 40, 3], [40, 41]]), "input[1]"),
+        (json!([2, 40]), "input[0]"),
+        (json!([2, 100_000, 3]), "input[0]"),
+        (json!([2]), "input[0]"),
+    ] {
+        let answer = app.post_json("/v1/embeddings", &json!({ "input": input })).await;
+        let message = answer.expect_error(400, "bad_tokens");
+        assert!(message.contains("check_embedding_ctx_length=False"), "{message}");
+        assert_eq!(answer.json()["error"]["param"], param, "{message}");
+    }
+    // TEI's route takes them as they are.
+    app.post_json("/embed", &json!({ "inputs": [40, 41, 42] })).await.expect(200);
+}
+
+#[tokio::test]
+async fn as_many_inputs_as_openai_takes_are_taken_at_once() {
+    let app = app().await;
+    let json = app.post_json("/v1/embeddings", &json!({ "input": vec!["a"; 2048] })).await.expect(200);
+    assert_eq!(json["data"].as_array().unwrap().len(), 2048);
+    let answer = app.post_json("/v1/embeddings", &json!({ "input": vec!["a"; 2049] })).await;
+    assert!(answer.expect_error(400, "array_above_max_length").contains("maximum length 2048"));
+}
+
+#[tokio::test]
 async fn a_text_that_is_too_long_is_cut_and_counted_as_cut() {
     let app = app().await;
     let json = app.post_json("/v1/embeddings", &json!({ "input": "red ".repeat(500) })).await.expect(200);
@@ -102,7 +131,6 @@ async fn bad_requests_name_the_field_as_the_client_wrote_it() {
     let app = app().await;
     for (request, field) in [
         (json!({ "input": {} }), "input"),
-        (json!({ "input": [[2, 100_000, 3]] }), "input[0]"),
         (json!({ "input": "x", "encoding_format": "int8" }), "encoding_format"),
         (json!({ "input": "x", "dimensions": 33 }), "dimensions"),
     ] {
