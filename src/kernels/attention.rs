@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::dropout::DropoutStream;
 use super::matmul::{Accumulate, Layout, product};
+use super::team::Team;
 use super::vector::{dot, exp, max, sum, vectorized};
 use super::{room, with_scratch};
 
@@ -166,7 +167,13 @@ pub(crate) fn attention(
 
 /// As [`attention`], the same numbers, but keeps nothing for backward and writes `context` head by head,
 /// `[heads, tokens, head_size]`: so heads are tasks of their own, and a single sequence has work for all threads.
-pub(crate) fn attention_by_head(shape: Shape<'_>, qkv: &[f32], dropout: Option<DropoutStream>, context: &mut [f32]) {
+pub(crate) fn attention_by_head(
+    team: &Team,
+    shape: Shape<'_>,
+    qkv: &[f32],
+    dropout: Option<DropoutStream>,
+    context: &mut [f32],
+) {
     let tokens = qkv.len() / (3 * shape.hidden());
     let heads = context.chunks_exact_mut(tokens * shape.head_size).enumerate();
     let mut tasks: Vec<_> = heads
@@ -176,7 +183,7 @@ pub(crate) fn attention_by_head(shape: Shape<'_>, qkv: &[f32], dropout: Option<D
         })
         .collect();
     tasks.sort_by_key(|(sequence, ..)| std::cmp::Reverse(sequence.length));
-    tasks.into_par_iter().for_each(|(sequence, head, context)| {
+    team.for_each(tasks.into_iter(), |(sequence, head, context)| {
         let length = sequence.length;
         with_scratch(|[probabilities, log_sums]| {
             let probabilities = room(probabilities, length * length);

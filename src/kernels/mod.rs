@@ -18,6 +18,7 @@ pub mod matmul;
 pub mod optimizer;
 pub mod packed;
 pub mod similarity;
+pub(crate) mod team;
 pub mod vector;
 
 /// Rows that one task takes of a batch with so many: few enough that a block's numbers stay in a core's second-level
@@ -32,10 +33,9 @@ pub(crate) fn row_block(rows: usize) -> usize {
 
 /// Rows that one task takes where nothing is summed over blocks, so that the threads may decide: as few tasks as occupy
 /// all of them evenly, since each reads all weights.
-pub(crate) fn even_row_block(rows: usize) -> usize {
+pub(crate) fn even_row_block(rows: usize, threads: usize) -> usize {
     const MOST: usize = 96;
     const WHOLE_TILES: usize = 6;
-    let threads = rayon::current_num_threads();
     let rounds = rows.div_ceil(threads * MOST).max(1);
     rows.div_ceil(threads * rounds).next_multiple_of(WHOLE_TILES).clamp(WHOLE_TILES, MOST)
 }

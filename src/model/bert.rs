@@ -1,9 +1,8 @@
 //! BERT (Devlin et al. 2018) as a composition of blocks: packed tokens in, token embeddings out, and back.
 
-use rayon::prelude::*;
-
 use crate::data::packing::PackedBatch;
 use crate::kernels::linear::{Arithmetic, PackedLinear};
+use crate::kernels::team::Team;
 use crate::kernels::{even_row_block, room, with_scratch};
 
 use super::blocks::{
@@ -110,10 +109,11 @@ impl Bert {
         &workspace.hidden[self.layers.len()][..length]
     }
 
-    /// As [`Bert::forward`], the same numbers, but keeps nothing. A layer is two steps for all threads, attention and
-    /// the rest: a row's way from one attention to the next does not depend on other rows.
+    /// As [`Bert::forward`], the same numbers, but keeps nothing. A layer is two steps for the team, attention and the
+    /// rest: a row's way from one attention to the next does not depend on other rows.
     pub(super) fn forward_unkept<'w>(
         &self,
+        team: &Team,
         weights: Weights<'_>,
         batch: &PackedBatch,
         dropout: Option<DropoutKey>,
@@ -121,24 +121,25 @@ impl Bert {
     ) -> &'w [f32] {
         let dropout = self.dropout(dropout);
         let (columns, length) = (self.hidden_size, batch.tokens() * self.hidden_size);
-        let block = even_row_block(batch.tokens());
+        let block = even_row_block(batch.tokens(), team.threads());
         let Unkept { hidden, qkv, context } = &mut workspace.unkept;
         let (hidden, qkv, context) = (room(hidden, length), room(qkv, 3 * length), room(context, length));
-        self.embedding.forward(weights.flat, batch, &dropout, &mut workspace.embedding, hidden);
-        let blocks = hidden.par_chunks(block * columns).zip(qkv.par_chunks_mut(block * 3 * columns));
-        blocks.for_each(|(hidden, qkv)| self.layers[0].0.project_rows(weights, hidden, qkv));
+        team.for_each(row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
+            with_scratch(|[normalized, inverse]| {
+                let (normalized, inverse) = (room(normalized, hidden.len()), room(inverse, hidden.len() / columns));
+                self.embedding.forward_rows(weights.flat, batch, &dropout, first, normalized, inverse, hidden);
+            });
+            self.layers[0].0.project_rows(weights, hidden, qkv);
+        });
         for (number, (attention, feed_forward)) in self.layers.iter().enumerate() {
-            attention.attend(&batch.cu_seqlens, &dropout, qkv, context);
-            let next = self.layers.get(number + 1);
-            let blocks = hidden.par_chunks_mut(block * columns).zip(qkv.par_chunks_mut(block * 3 * columns));
-            blocks.enumerate().for_each(|(place, (hidden, qkv))| {
-                let (first, size) = (place * block, hidden.len());
-                with_scratch(|[context_rows, attended, normalized, inverse]| {
-                    let (context_rows, attended) = (room(context_rows, size), room(attended, size));
-                    let (normalized, inverse) = (room(normalized, size), room(inverse, size / columns));
-                    attention.context_rows(&batch.cu_seqlens, context, first, context_rows);
-                    let result = (&mut *normalized, &mut *inverse, &mut *attended);
-                    attention.finish_rows(weights, &dropout, first, hidden, context_rows, result.0, result.1, result.2);
+            attention.attend(team, &batch.cu_seqlens, &dropout, qkv, context);
+            let (next, context) = (self.layers.get(number + 1), &*context);
+            team.for_each(row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
+                with_scratch(|[rows, attended, normalized, inverse]| {
+                    let (rows, attended) = (room(rows, hidden.len()), room(attended, hidden.len()));
+                    let (normalized, inverse) = (room(normalized, hidden.len()), room(inverse, hidden.len() / columns));
+                    attention.context_rows(&batch.cu_seqlens, context, first, rows);
+                    attention.finish_rows(weights, &dropout, first, hidden, rows, normalized, inverse, attended);
                     feed_forward.forward_rows(weights, &dropout, first, attended, None, normalized, inverse, hidden);
                 });
                 if let Some((attention, _)) = next {
@@ -177,4 +178,16 @@ impl Bert {
         }
         self.embedding.backward(weights.flat, batch, &dropout, &workspace.embedding, d_hidden, gradients);
     }
+}
+
+/// Blocks of rows with the number of each one's first: of `hidden`, `[tokens, columns]`, and of `qkv`,
+/// `[tokens, 3 * columns]`.
+fn row_blocks<'b>(
+    hidden: &'b mut [f32],
+    qkv: &'b mut [f32],
+    block: usize,
+    columns: usize,
+) -> impl Iterator<Item = (usize, &'b mut [f32], &'b mut [f32])> + Send {
+    let blocks = hidden.chunks_mut(block * columns).zip(qkv.chunks_mut(block * 3 * columns)).enumerate();
+    blocks.map(move |(number, (hidden, qkv))| (number * block, hidden, qkv))
 }

@@ -7,6 +7,7 @@ use crate::data::packing::{PackedBatch, longest_first};
 use crate::data::tokenization::TextTokenizer;
 use crate::domain::{ModelSummary, Precision};
 use crate::kernels::linear::{Arithmetic, PackedLinear};
+use crate::kernels::team::with_team;
 use crate::kernels::{on_pool, room};
 
 use super::bert::{Bert, BertWorkspace};
@@ -167,7 +168,7 @@ impl SentenceEncoder {
     /// Pooled embeddings, `[sequences, dimension]`, in `workspace.pooled`; keeps nothing for backward.
     fn pool_unkept(&self, batch: &PackedBatch, dropout: Option<DropoutKey>, workspace: &mut Workspace) {
         let weights = self.weights();
-        let hidden = on_pool(|| self.bert.forward_unkept(weights, batch, dropout, &mut workspace.bert));
+        let hidden = with_team(|team| self.bert.forward_unkept(team, weights, batch, dropout, &mut workspace.bert));
         self.pool(hidden, batch, &mut workspace.pooled);
     }
 
@@ -296,7 +297,8 @@ impl SentenceEncoder {
         let mut done = 0;
         for batch in PackedBatch::within(sequences(), PACK_TOKENS) {
             let bert = &mut workspace.bert;
-            embeddings.extend_from_slice(on_pool(|| self.bert.forward_unkept(self.weights(), &batch, None, bert)));
+            let hidden = with_team(|team| self.bert.forward_unkept(team, self.weights(), &batch, None, bert));
+            embeddings.extend_from_slice(hidden);
             done += batch.sequences();
             if !on_progress(done) {
                 return Err(ModelError::Cancelled);

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::kernels::attention::{Shape, attention, attention_backward, attention_by_head, gather_heads};
 use crate::kernels::layer_norm::{dropout_backward, dropout_residual_norm, norm_backward};
 use crate::kernels::matmul::{Accumulate, add_column_sums};
+use crate::kernels::team::Team;
 use crate::kernels::{room, row_block};
 use crate::model::{EncoderConfig, ModelError, Parameters};
 
@@ -91,8 +92,16 @@ impl SelfAttention {
     }
 
     /// Attention of all tokens without keeping anything, to `context`, `[heads, tokens, head_size]`.
-    pub(in crate::model) fn attend(&self, cu_seqlens: &[usize], dropout: &Dropout, qkv: &[f32], context: &mut [f32]) {
-        attention_by_head(self.shape(cu_seqlens), qkv, dropout.stream(DropoutSite::Probabilities(self.layer)), context);
+    pub(in crate::model) fn attend(
+        &self,
+        team: &Team,
+        cu_seqlens: &[usize],
+        dropout: &Dropout,
+        qkv: &[f32],
+        context: &mut [f32],
+    ) {
+        let probabilities = dropout.stream(DropoutSite::Probabilities(self.layer));
+        attention_by_head(team, self.shape(cu_seqlens), qkv, probabilities, context);
     }
 
     /// The rows of [`SelfAttention::attend`]'s context from row `first` on, `[rows, hidden]`.

@@ -47,7 +47,36 @@ impl TokenEmbedding {
         self.token_types.start..self.token_types.start + self.hidden_size
     }
 
-    /// Writes `[tokens, hidden]`.
+    /// A block of rows, the first of which is number `first` of the batch: `output` and `normalized` are
+    /// `[rows, hidden]`, `inverse` `[rows]`; on this thread.
+    #[expect(clippy::too_many_arguments, reason = "what it reads, what it writes, what backward will read")]
+    pub(in crate::model) fn forward_rows(
+        &self,
+        flat: &[f32],
+        batch: &PackedBatch,
+        dropout: &Dropout,
+        first: usize,
+        normalized: &mut [f32],
+        inverse: &mut [f32],
+        output: &mut [f32],
+    ) {
+        let rows = first..first + inverse.len();
+        embed(
+            first,
+            &batch.input_ids[rows.clone()],
+            &batch.position_ids[rows],
+            &flat[self.words.clone()],
+            &flat[self.positions.clone()],
+            &flat[self.token_type()],
+            self.norm.norm(flat),
+            dropout.stream(DropoutSite::Embedding),
+            normalized,
+            inverse,
+            output,
+        );
+    }
+
+    /// Writes `[tokens, hidden]`, and keeps in `saved` what backward needs.
     pub(in crate::model) fn forward(
         &self,
         flat: &[f32],
@@ -56,26 +85,12 @@ impl TokenEmbedding {
         saved: &mut SavedEmbedding,
         output: &mut [f32],
     ) {
-        let block = row_block(batch.tokens());
-        let (columns, stream) = (self.hidden_size, dropout.stream(DropoutSite::Embedding));
-        let ids = batch.input_ids.par_chunks(block).zip(batch.position_ids.par_chunks(block));
+        let (block, columns) = (row_block(batch.tokens()), self.hidden_size);
         let normalized = room(&mut saved.normalized, output.len()).par_chunks_mut(block * columns);
         let inverse = room(&mut saved.inverse, batch.tokens()).par_chunks_mut(block);
-        let blocks = ids.zip(normalized.zip(inverse)).zip(output.par_chunks_mut(block * columns)).enumerate();
-        blocks.for_each(|(number, (((ids, positions), (normalized, inverse)), output))| {
-            embed(
-                number * block,
-                ids,
-                positions,
-                &flat[self.words.clone()],
-                &flat[self.positions.clone()],
-                &flat[self.token_type()],
-                self.norm.norm(flat),
-                stream,
-                normalized,
-                inverse,
-                output,
-            );
+        let blocks = normalized.zip(inverse).zip(output.par_chunks_mut(block * columns)).enumerate();
+        blocks.for_each(|(number, ((normalized, inverse), output))| {
+            self.forward_rows(flat, batch, dropout, number * block, normalized, inverse, output);
         });
     }
 
