@@ -35,9 +35,8 @@ pub(crate) fn row_block(rows: usize) -> usize {
 /// all of them evenly, since each reads all weights.
 pub(crate) fn even_row_block(rows: usize, threads: usize) -> usize {
     const MOST: usize = 96;
-    const WHOLE_TILES: usize = 6;
     let rounds = rows.div_ceil(threads * MOST).max(1);
-    rows.div_ceil(threads * rounds).next_multiple_of(WHOLE_TILES).clamp(WHOLE_TILES, MOST)
+    rows.div_ceil(threads * rounds).max(1)
 }
 
 /// Runs a computation of many parallel parts on the pool's own threads. From outside, each part would put the caller to

@@ -80,6 +80,14 @@ impl Unit {
         }
     }
 
+    /// Rows of a tile where there are `rows` in all: as even as can be, since a tile of one row takes as long as one of
+    /// two.
+    fn tile_height(self, rows: usize) -> usize {
+        let (most, whole) = (self.tile_rows(), if self == Self::Amx { MOST_ROWS / 2 } else { 1 });
+        let tiles = rows.div_ceil(most).max(1);
+        rows.div_ceil(tiles).next_multiple_of(whole).max(1)
+    }
+
     /// Writes `rows` (at most [`Unit::tile_rows`]) rows of one panel's columns.
     fn tile(self, left: &[u32], rows: usize, panel: &[u32], words: usize, tile: Tile<'_>) {
         assert!((1..=self.tile_rows()).contains(&rows) && left.len() >= rows * words, "the rows are packed");
@@ -116,11 +124,12 @@ pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut 
     assert_eq!(left.words(), right.words(), "both factors have one inner dimension");
     assert_eq!(result.len(), left.rows() * columns, "the result has the factors' rows and columns");
     let words = right.words();
+    let height = unit.tile_height(left.rows());
     for (number, panel) in right.panels().enumerate() {
         let first_column = number * COLUMNS;
         let width = COLUMNS.min(columns - first_column);
-        for first in (0..left.rows()).step_by(unit.tile_rows()) {
-            let rows = unit.tile_rows().min(left.rows() - first);
+        for first in (0..left.rows()).step_by(height) {
+            let rows = height.min(left.rows() - first);
             let left_words = left.after(first);
             let place = &mut result[first * columns + first_column..];
             if width == COLUMNS {
