@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 use std::thread::yield_now;
 
-/// Looks before a thread that waits lets others run: about as long as a thread that is already awake takes.
-const LOOKS: usize = 64;
+/// Looks before a thread that waits lets others run: some ten microseconds, in which a step usually ends. Beside training,
+/// letting others run is to lose the core for a millisecond.
+const LOOKS: usize = 2048;
 
 /// The threads of the current pool, for the length of one computation; made by [`with_team`].
 pub(crate) struct Team {
