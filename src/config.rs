@@ -7,6 +7,9 @@ use clap::Args;
 
 use crate::domain::{Precision, Secret};
 
+/// Where collectors take spans.
+const TRACES_PATH: &str = "/v1/traces";
+
 /// The settings of `matryo serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
@@ -70,9 +73,47 @@ pub struct ServeConfig {
         value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub max_queued_jobs: u64,
 
+    /// Where spans of requests and jobs are sent: an OpenTelemetry collector that takes OTLP over HTTP, such as
+    /// http://localhost:4318. Where it is not set, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` say; without any, nothing is sent.
+    #[arg(long, env = "MATRYO_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// How log lines are written.
     #[arg(long, env = "MATRYO_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+impl ServeConfig {
+    /// The whole URL that spans are sent to, where they are sent.
+    ///
+    /// # Errors
+    /// Where it is not a URL of HTTP.
+    pub fn traces_url(&self) -> Result<Option<String>, String> {
+        traces_url(self.otlp_endpoint.as_deref(), |name| std::env::var(name).ok())
+    }
+}
+
+/// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is the whole URL; the other two are what all signals' paths are put after.
+fn traces_url(given: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
+    let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
+    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let given = given.map(str::to_owned).filter(|url| !url.trim().is_empty());
+    let whole = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").filter(|_| given.is_none());
+    let base = given.or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    let url = whole.or_else(|| {
+        let base = base?;
+        let base = base.trim().trim_end_matches('/').trim_end_matches(TRACES_PATH);
+        Some(format!("{base}{TRACES_PATH}"))
+    });
+    match url {
+        Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
+            Err("the OTLP endpoint is not a URL such as http://localhost:4318".into())
+        }
+        url => Ok(url),
+    }
 }
 
 /// How log lines are written.
@@ -113,4 +154,31 @@ impl std::str::FromStr for Device {
 
 fn secret(text: &str) -> Result<Secret, String> {
     if text.trim().is_empty() { Err("a key is expected".into()) } else { Ok(Secret::new(text)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_go_where_the_setting_or_the_standard_variables_say() {
+        const WHOLE: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let url = |given, variables: &[(&str, &str)]| {
+            let found =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            traces_url(given, found).expect("it is a URL")
+        };
+        assert_eq!(url(None, &[]), None);
+        assert_eq!(url(Some(""), &[(BASE, " ")]), None);
+        let expected = |url: &str| Some(url.to_owned());
+        for base in ["http://one:4318", "http://one:4318/", "http://one:4318/v1/traces"] {
+            assert_eq!(url(Some(base), &[(BASE, "http://two")]), expected("http://one:4318/v1/traces"));
+            assert_eq!(url(None, &[(BASE, base)]), expected("http://one:4318/v1/traces"));
+        }
+        assert_eq!(url(None, &[(BASE, "http://two"), (WHOLE, "https://one/path")]), expected("https://one/path"));
+        assert_eq!(url(Some("http://one"), &[(WHOLE, "http://two/path")]), expected("http://one/v1/traces"));
+        assert_eq!(url(Some("http://one"), &[("OTEL_SDK_DISABLED", "TRUE")]), None);
+        assert!(traces_url(Some("one:4317"), |_| None).is_err());
+    }
 }

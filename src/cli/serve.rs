@@ -3,20 +3,23 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::config::{Device, LogFormat, ServeConfig};
-use crate::domain::{DataDir, Precision};
+use crate::domain::{DataDir, EventRecord, Precision};
 use crate::http::{self, AppState, HttpLimits, ModelPulls};
 use crate::hub::HubSettings;
 use crate::model::describe_precision;
 use crate::serving::{EmbeddingService, ServingOptions};
 use crate::store::Store;
+use crate::telemetry::{JobSpans, Metrics, Telemetry, Traces};
 use crate::worker::{EngineTrainer, Worker, WorkerContext, WorkerError};
 
 use super::error::CliError;
@@ -30,6 +33,8 @@ pub(super) const EXAMPLE: &str = "Example:\n  \
 pub(super) const LOG_FILTER: &str = "info,hf_hub=off";
 /// How long requests under way may take to end once the server is asked to.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the last spans may take to be sent then.
+const FLUSH: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct ServeCommand {
@@ -87,8 +92,11 @@ impl Service {
             timeout: Duration::from_secs(config.embed_timeout_s),
             ..ServingOptions::default()
         };
+        let embedding = EmbeddingService::start(store.clone(), data_dir.clone(), options);
+        let metrics = Metrics::new(|registry| embedding.register_metrics(registry));
+        let telemetry = Telemetry { traces: traces(config).await?, ..Telemetry::new(metrics) };
         let state = AppState {
-            embedding: EmbeddingService::start(store.clone(), data_dir.clone(), options),
+            embedding,
             store,
             data_dir,
             worker,
@@ -102,6 +110,7 @@ impl Service {
                 max_queued_jobs: config.max_queued_jobs,
                 ..HttpLimits::default()
             },
+            telemetry,
         };
         state.pulls.resume(&state).await.map_err(WorkerError::from)?;
         if config.api_key.is_none() && !config.listen.ip().is_loopback() {
@@ -120,6 +129,10 @@ impl Service {
     pub(super) async fn run(self, stop: impl Future<Output = ()>) -> Result<(), CliError> {
         let Self { listener, state } = self;
         let address = listener.local_addr()?;
+        let job_spans = state.telemetry.traces.clone().map(|traces| {
+            let events = state.worker.subscribe_to_all();
+            tokio::spawn(trace_jobs(events, JobSpans::new(traces)))
+        });
         let (stopping, stopped) = oneshot::channel::<()>();
         // Small answers and single events are to leave at once.
         let listener = listener.tap_io(|stream| {
@@ -158,8 +171,43 @@ impl Service {
             }
         }
         state.store.close().await;
+        if let Some(job_spans) = job_spans {
+            // It ended with the worker's events.
+            let _ = job_spans.await;
+        }
+        flush(state.telemetry.traces).await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// What spans are sent by, where they are sent.
+async fn traces(config: &ServeConfig) -> Result<Option<Traces>, CliError> {
+    let Some(url) = config.traces_url().map_err(CliError::Failed)? else { return Ok(None) };
+    // It reads certificates.
+    let started = tokio::task::spawn_blocking(move || Traces::start(&url)).await?;
+    let traces = started.map_err(|error| CliError::Failed(format!("OTLP: {error}")))?;
+    tracing::info!("spans of requests and jobs are sent to an OTLP collector");
+    Ok(Some(traces))
+}
+
+/// Makes spans of the jobs' events, until the worker has ended.
+async fn trace_jobs(mut events: broadcast::Receiver<Arc<EventRecord>>, mut spans: JobSpans) {
+    loop {
+        match events.recv().await {
+            Ok(record) => spans.on_event(&record),
+            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "some events of jobs are missing in the traces"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Sends the spans that wait.
+async fn flush(traces: Option<Traces>) {
+    let Some(traces) = traces else { return };
+    let flushed = tokio::task::spawn_blocking(move || traces.shutdown(FLUSH)).await;
+    if let Ok(Err(error)) = flushed {
+        tracing::warn!(error, "the last spans could not be sent");
     }
 }
 

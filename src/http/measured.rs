@@ -15,7 +15,6 @@ pub(super) const WARNING: HeaderName = HeaderName::from_static("x-matryo-warning
 
 /// What a request to embed took.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "the access log and the metrics read all of it")]
 pub(super) struct Measured {
     /// The model, as the client named it, or the one that was chosen for him.
     pub(super) model: String,

@@ -7,6 +7,7 @@ use crate::domain::{DataDir, Secret};
 use crate::hub::HubSettings;
 use crate::serving::EmbeddingService;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 use crate::worker::WorkerHandle;
 
 use super::ModelPulls;
@@ -34,6 +35,8 @@ pub struct AppState {
     pub device: Arc<str>,
     /// What clients may send at most.
     pub limits: HttpLimits,
+    /// Metrics and traces.
+    pub telemetry: Telemetry,
 }
 
 /// What clients may send at most.

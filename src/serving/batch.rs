@@ -113,6 +113,11 @@ impl<E> Work<E> {
         self.reply.is_closed()
     }
 
+    /// Texts that no batch has taken yet.
+    pub(super) fn waiting_texts(&self) -> usize {
+        self.sequences.len() - self.taken
+    }
+
     /// Tokens that no batch has taken yet.
     pub(super) fn waiting_tokens(&self) -> usize {
         self.sequences.iter().map(Vec::len).sum()

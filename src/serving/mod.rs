@@ -2,6 +2,7 @@
 
 mod batch;
 mod error;
+mod metrics;
 mod prepare;
 mod queue;
 mod registry;

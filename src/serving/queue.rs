@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use super::EmbedError;
 use super::batch::{Batch, Work};
+use super::metrics::QueueMetrics;
 
 /// Requests that wait.
 pub(super) struct Queue<E> {
     state: Mutex<State<E>>,
     changed: Condvar,
     max_batch_tokens: usize,
+    pub(super) metrics: QueueMetrics,
 }
 
 struct State<E> {
@@ -32,7 +34,7 @@ const LONGEST_WAIT: f64 = 60.0;
 impl<E> Queue<E> {
     pub(super) fn new(max_batch_tokens: usize) -> Self {
         let state = Mutex::new(State { waiting: VecDeque::new(), closed: false, tokens_per_second: None });
-        Self { state, changed: Condvar::new(), max_batch_tokens }
+        Self { state, changed: Condvar::new(), max_batch_tokens, metrics: QueueMetrics::new() }
     }
 
     /// Adds requests; after [`Queue::close`] they are answered at once.
@@ -48,12 +50,23 @@ impl<E> Queue<E> {
         }
     }
 
-    /// Notes how long a batch took.
-    pub(super) fn computed(&self, tokens: usize, duration: Duration) {
+    /// Notes how large a batch was and how long it took.
+    pub(super) fn computed(&self, texts: usize, tokens: usize, duration: Duration) {
+        self.metrics.batch_texts.observe(texts as f64);
+        self.metrics.batch_tokens.observe(tokens as f64);
+        self.metrics.batch_seconds.observe(duration.as_secs_f64());
         let rate = tokens as f64 / duration.as_secs_f64().max(f64::MIN_POSITIVE);
         let mut state = self.state();
         let before = state.tokens_per_second.unwrap_or(rate);
         state.tokens_per_second = Some(before + LATEST * (rate - before));
+    }
+
+    /// Sets the gauges to what waits now.
+    pub(super) fn measure(&self) {
+        let state = self.state();
+        let sum = |count: fn(&Work<E>) -> usize| state.waiting.iter().map(count).sum::<usize>() as i64;
+        self.metrics.waiting_texts.set(sum(Work::waiting_texts));
+        self.metrics.waiting_tokens.set(sum(Work::waiting_tokens));
     }
 
     /// How long it takes until about half of what waits is done, in whole seconds: when it is worth trying again.

@@ -14,6 +14,7 @@ use crate::domain::ModelReference;
 use crate::model::ModelError;
 
 use super::EmbedError;
+use super::metrics::CacheMetrics;
 use super::resolve::{ModelKey, ResolvedModel};
 
 /// Reads a folder; gives the model and the bytes that it takes in memory. Called on a thread that may block.
@@ -31,6 +32,7 @@ struct Inner<M> {
     /// One load at a time: several at once would exceed the budget by several models.
     turn: Semaphore,
     models: Mutex<Models<M>>,
+    metrics: CacheMetrics,
 }
 
 struct Models<M> {
@@ -54,7 +56,8 @@ impl<M: Send + Sync + 'static> Registry<M> {
         load: impl Fn(&Path) -> Result<(M, u64), ModelError> + Send + Sync + 'static,
     ) -> Self {
         let models = Mutex::new(Models { entries: HashMap::new(), uses: 0 });
-        Self(Arc::new(Inner { budget_bytes, load: Box::new(load), turn: Semaphore::new(1), models }))
+        let (turn, metrics) = (Semaphore::new(1), CacheMetrics::new());
+        Self(Arc::new(Inner { budget_bytes, load: Box::new(load), turn, models, metrics }))
     }
 
     /// The model, loaded where it is not yet. A load that was begun goes on when its callers have left; one that fails
@@ -74,6 +77,8 @@ impl<M: Send + Sync + 'static> Registry<M> {
                 first_use: now,
             });
             entry.last_use = now;
+            let counter = if entry.first_use == now { &self.0.metrics.misses } else { &self.0.metrics.hits };
+            counter.inc();
             entry.loading.clone()
         };
         loading.await
@@ -81,7 +86,9 @@ impl<M: Send + Sync + 'static> Registry<M> {
 
     /// Forgets a model; who holds it keeps it until done. True where it was there.
     pub(super) fn remove(&self, key: &ModelKey) -> bool {
-        self.0.models().entries.remove(key).is_some()
+        let was_there = self.0.models().entries.remove(key).is_some();
+        self.0.metrics.evictions.inc_by(u64::from(was_there));
+        was_there
     }
 
     /// True where a model that the reference may mean is in memory.
@@ -91,7 +98,23 @@ impl<M: Send + Sync + 'static> Registry<M> {
 
     /// Forgets the models that the reference may mean; who holds one keeps it until done.
     pub(super) fn evict(&self, reference: &ModelReference) {
-        self.0.models().entries.retain(|key, _| !key.is_meant_by(reference));
+        let mut models = self.0.models();
+        let before = models.entries.len();
+        models.entries.retain(|key, _| !key.is_meant_by(reference));
+        self.0.metrics.evictions.inc_by((before - models.entries.len()) as u64);
+    }
+
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &CacheMetrics {
+        &self.0.metrics
+    }
+
+    /// Sets the gauges to what is in memory now.
+    pub(super) fn measure(&self) {
+        let models = self.0.models();
+        let loaded = || models.entries.values().filter_map(|entry| entry.bytes);
+        self.0.metrics.models.set(loaded().count() as i64);
+        self.0.metrics.bytes.set(loaded().sum::<u64>().cast_signed());
     }
 }
 
@@ -107,11 +130,17 @@ impl<M: Send + Sync + 'static> Inner<M> {
             let begun = Instant::now();
             let inner = Arc::clone(&self);
             let loaded = tokio::task::spawn_blocking(move || (inner.load)(&folder)).await;
-            let duration_ms = begun.elapsed().as_millis();
+            let duration = begun.elapsed();
+            let duration_ms = duration.as_millis();
+            self.metrics.load_seconds.observe(duration.as_secs_f64());
+            if !matches!(loaded, Ok(Ok(_))) {
+                self.metrics.load_failures.inc();
+            }
             match loaded {
                 Ok(Ok((model, bytes))) => {
                     tracing::info!(model = ?key, bytes, duration_ms, "loaded a model");
-                    self.models().finish(&key, first_use, bytes, self.budget_bytes);
+                    let dropped = self.models().finish(&key, first_use, bytes, self.budget_bytes);
+                    self.metrics.evictions.inc_by(dropped);
                     Ok(Arc::new(model))
                 }
                 Ok(Err(error)) => {
@@ -131,21 +160,24 @@ impl<M: Send + Sync + 'static> Inner<M> {
 }
 
 impl<M> Models<M> {
-    /// Notes a load's end and makes room for it.
-    fn finish(&mut self, key: &ModelKey, first_use: u64, bytes: u64, budget_bytes: u64) {
+    /// Notes a load's end and makes room for it; returns how many models it dropped.
+    fn finish(&mut self, key: &ModelKey, first_use: u64, bytes: u64, budget_bytes: u64) -> u64 {
         if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.first_use == first_use) {
             entry.bytes = Some(bytes);
         }
         let mut total: u64 = self.entries.values().filter_map(|entry| entry.bytes).sum();
+        let mut count = 0;
         while total > budget_bytes {
             let loaded = self.entries.iter().filter(|(other, entry)| *other != key && entry.bytes.is_some());
             let Some(oldest) = loaded.min_by_key(|(_, entry)| entry.last_use).map(|(key, _)| key.clone()) else {
-                return;
+                return count;
             };
             tracing::info!(model = ?oldest, "dropped the least recently used model from memory");
             let dropped = self.entries.remove(&oldest).and_then(|entry| entry.bytes);
             total -= dropped.unwrap_or_default();
+            count += 1;
         }
+        count
     }
 
     fn fail(&mut self, key: &ModelKey, first_use: u64) {

@@ -272,6 +272,18 @@ impl EmbeddingService {
         self.0.registry.evict(model);
     }
 
+    /// Adds what is counted here to a registry.
+    pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.0.queue.metrics.register(registry);
+        self.0.registry.metrics().register(registry);
+    }
+
+    /// Brings gauges up to date, for a scrape.
+    pub fn measure(&self) {
+        self.0.queue.measure();
+        self.0.registry.measure();
+    }
+
     /// Answers what waits with [`EmbedError::ShuttingDown`] and ends the thread.
     pub async fn shutdown(&self) {
         self.0.places.close();
@@ -342,6 +354,7 @@ impl Inner {
         let places = u32::try_from(texts).unwrap_or(u32::MAX).min(self.max_waiting_texts);
         Arc::clone(&self.places).try_acquire_many_owned(places).map_err(|error| match error {
             TryAcquireError::NoPermits => {
+                self.queue.metrics.refused.inc();
                 EmbedError::Overloaded { retry_after_seconds: self.queue.retry_after_seconds() }
             }
             TryAcquireError::Closed => EmbedError::ShuttingDown,

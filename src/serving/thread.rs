@@ -39,9 +39,10 @@ fn run<E: Encoder>(queue: &Queue<E>) {
     let _close = CloseAtEnd(queue);
     let mut workspace = Workspace::default();
     while let Some(batch) = queue.next_batch() {
-        let (tokens, begun) = (batch.sequences.iter().map(Vec::len).sum(), Instant::now());
+        let (texts, tokens) = (batch.sequences.len(), batch.sequences.iter().map(Vec::len).sum());
+        let begun = Instant::now();
         let unfinished = compute(batch, &mut workspace);
-        queue.computed(tokens, begun.elapsed());
+        queue.computed(texts, tokens, begun.elapsed());
         queue.push(unfinished);
     }
 }

@@ -240,7 +240,7 @@ fn who_is_refused_is_told_to_come_back_when_half_is_done() {
     let queue = Queue::new(MAX_BATCH_TOKENS);
     let (encoder, _) = fake();
     assert_eq!(queue.retry_after_seconds(), 1, "nothing is known yet");
-    queue.computed(100, std::time::Duration::from_secs(1));
+    queue.computed(5, 100, std::time::Duration::from_secs(1));
     let _answers: Vec<Answer> = (0..10).map(|_| push(&queue, &encoder, vec![vec![1; 100]])).collect();
     assert_eq!(queue.retry_after_seconds(), 5);
     let _more: Vec<Answer> = (0..1000).map(|_| push(&queue, &encoder, vec![vec![1; 100]])).collect();

@@ -10,6 +10,7 @@ mod checkpoints;
 mod datasets;
 mod error;
 mod events;
+mod figures;
 mod jobs;
 mod metrics;
 mod models;

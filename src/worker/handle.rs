@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, broadcast};
 
-use crate::domain::{DataDir, Job, JobId};
+use crate::domain::{DataDir, EventRecord, Job, JobId};
 use crate::store::{Store, StoreError};
 
 use super::WorkerError;
@@ -101,6 +101,12 @@ impl WorkerHandle {
     #[must_use]
     pub fn subscribe(&self, id: JobId) -> LiveEvents {
         LiveEvents::new(id, self.0.shared.listen())
+    }
+
+    /// Hears the events of all jobs from now on.
+    #[must_use]
+    pub fn subscribe_to_all(&self) -> broadcast::Receiver<Arc<EventRecord>> {
+        self.0.shared.listen()
     }
 
     /// Hears a job's events after the one numbered `last_event_id` (all where there is none): first from the store, then

@@ -41,10 +41,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http", "cli"]),
     ("sqlx", &["store"]),
-    ("tokio", &["store", "hub", "serving", "worker", "http", "cli"]),
+    ("tokio", &["store", "hub", "serving", "worker", "telemetry", "http", "cli"]),
     ("candle_core", &["model"]),
     ("hf_hub", &["hub"]),
     ("clap", &["cli", "config"]),
+    ("prometheus_client", &["telemetry", "serving"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
 ];
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {

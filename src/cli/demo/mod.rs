@@ -107,6 +107,7 @@ impl DemoCommand {
             embed_timeout_s: 60,
             training_nice: 0,
             max_queued_jobs: 10,
+            otlp_endpoint: None,
             log_format: LogFormat::Text,
         };
         Service::start(&config, listener).await

@@ -1,5 +1,7 @@
 //! The words for what goes wrong, each with its status.
 
+use std::fmt;
+
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,5 +78,12 @@ impl ErrorCode {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    /// The word itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }

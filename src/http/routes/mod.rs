@@ -19,6 +19,7 @@ mod model_memory;
 mod models;
 mod new_job;
 mod openai;
+mod prometheus;
 mod similarity;
 mod spec;
 mod tokenize;
@@ -47,6 +48,7 @@ fn prompt() -> OpenApiRouter<AppState> {
         .routes(routes!(info::get_info))
         .route(&format!("{OF_MODEL}/info"), get(info::get_info))
         .routes(routes!(spec::get_openapi))
+        .routes(routes!(prometheus::get_server_metrics))
         .routes(routes!(datasets::list_datasets))
         .routes(routes!(datasets::list_rows))
         .routes(routes!(datasets::delete_dataset))

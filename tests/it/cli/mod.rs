@@ -5,6 +5,7 @@ mod embed;
 mod eval;
 mod models;
 mod serve;
+mod telemetry;
 mod train;
 mod usage;
 
@@ -47,7 +48,8 @@ impl Bench {
         let mut command = Command::new(env!("CARGO_BIN_EXE_matryo"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("MATRYO_") || name.starts_with("HF_") || name == "RUST_LOG" {
+            if name.starts_with("MATRYO_") || name.starts_with("HF_") || name.starts_with("OTEL_") || name == "RUST_LOG"
+            {
                 command.env_remove(name);
             }
         }

@@ -9,17 +9,23 @@ use serde_json::{Value, json};
 use super::Bench;
 
 /// A server and where it listens.
-struct Server {
+pub(super) struct Server {
     child: Child,
-    base: String,
+    pub(super) base: String,
     /// What it logs from now on.
     log: BufReader<std::process::ChildStderr>,
 }
 
 impl Server {
-    fn start(bench: &Bench, more: &[&str]) -> Self {
+    pub(super) fn start(bench: &Bench, more: &[&str]) -> Self {
+        Self::start_with(bench, more, |_| {})
+    }
+
+    /// Starts one whose environment `adjust` may change first.
+    pub(super) fn start_with(bench: &Bench, more: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
         let arguments = ["serve", "--data-dir", "data", "--listen", "127.0.0.1:0", "--log-format", "json"];
         let mut command = bench.matryo(&[&arguments[..], more].concat());
+        adjust(&mut command);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut line = String::new();
@@ -35,7 +41,7 @@ impl Server {
     }
 
     /// Asks it to end; returns how long that took, and what it logged since it listened.
-    fn terminate(mut self) -> (Duration, String) {
+    pub(super) fn terminate(mut self) -> (Duration, String) {
         let asked = Instant::now();
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there").success());

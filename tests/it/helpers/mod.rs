@@ -1,5 +1,7 @@
 //! What several tests need.
 
+pub(crate) mod collector;
+pub(crate) mod exposition;
 pub(crate) mod fake_trainer;
 pub(crate) mod form;
 pub(crate) mod jobs;

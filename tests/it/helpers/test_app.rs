@@ -12,6 +12,7 @@ use matryo::http::{AppState, HttpLimits, ModelPulls};
 use matryo::hub::HubSettings;
 use matryo::serving::{EmbeddingService, ServingOptions};
 use matryo::store::Store;
+use matryo::telemetry::{Metrics, Telemetry};
 use matryo::worker::{EngineTrainer, Trainer, Worker, WorkerContext};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -71,9 +72,11 @@ impl TestApp {
             api_key: None,
             device: "cpu".into(),
             limits: HttpLimits::default(),
+            telemetry: Telemetry::new(Metrics::new(|_| {})),
         };
         std::fs::create_dir_all(root.join("roots")).expect("a folder can be made");
         adjust(&mut state);
+        state.telemetry = Telemetry::new(Metrics::new(|registry| state.embedding.register_metrics(registry)));
         Self { router: matryo::http::router(state.clone()), state, folder }
     }
 

@@ -19,5 +19,6 @@ mod models;
 mod new_job;
 mod openai;
 mod openapi;
+mod prometheus;
 mod similarity;
 mod tokenize;

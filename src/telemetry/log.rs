@@ -1,4 +1,4 @@
-//! Logs: to standard error, what `RUST_LOG` asks for, as text or JSON. Standard output is for results.
+//! Log lines: to standard error, what `RUST_LOG` asks for, as text or JSON. Standard output is for results.
 
 use std::io::IsTerminal;
 
