@@ -38,9 +38,9 @@ impl Dialect {
         const OURS: [&str; 3] = ["/v1/datasets", "/v1/jobs", "/v1/aliases"];
         let is_under =
             |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if path == "/" || TEI.iter().any(|root| is_under(&root)) {
+        if path == "/" || TEI.iter().any(is_under) {
             Self::Tei
-        } else if is_under(&"/v1") && !OURS.iter().any(|root| is_under(&root)) {
+        } else if is_under(&"/v1") && !OURS.iter().any(is_under) {
             Self::OpenAi
         } else {
             Self::Native
@@ -202,6 +202,7 @@ impl From<ErrorCode> for Word {
 /// The kinds of errors that OpenAI's API knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names, reason = "they are OpenAI's words")]
 enum OpenAiErrorType {
     /// The request is at fault, or its key.
     InvalidRequestError,
