@@ -10,6 +10,7 @@ use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource};
 /// matryo.db                              facts
 /// matryo.lock, matryo.reserve            the worker's: one process at a time, and space for a job's end
 /// datasets/<id>/{train,eval}.jsonl       rows, one `Pair` a line, already split; eval.jsonl is there even if empty
+/// datasets/<id>/original                 the file as it was uploaded, where `/v1/files` took it
 /// models/<id>/                           a base model pulled from the Hub
 /// jobs/<id>/checkpoints/epoch-<n>/       checkpoints
 /// ```
@@ -19,6 +20,9 @@ use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource};
 pub struct DataDir(PathBuf);
 
 impl DataDir {
+    /// The name of a dataset's file as it was uploaded.
+    pub const ORIGINAL: &str = "original";
+
     /// Names a data directory; an absolute path is wanted.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self(root.into())
@@ -58,6 +62,12 @@ impl DataDir {
     #[must_use]
     pub fn eval_rows(&self, id: DatasetId) -> PathBuf {
         self.dataset(id).join("eval.jsonl")
+    }
+
+    /// The file that a dataset was uploaded as, where it was kept.
+    #[must_use]
+    pub fn original(&self, id: DatasetId) -> PathBuf {
+        self.dataset(id).join(Self::ORIGINAL)
     }
 
     /// All base models pulled from the Hub.

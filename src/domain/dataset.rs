@@ -109,8 +109,10 @@ pub struct Dataset {
     pub sha256: String,
     /// SHA-256 of the evaluation file as uploaded, where one was.
     pub eval_sha256: Option<String>,
-    /// The stored files' size.
+    /// The stored rows' size.
     pub size_bytes: u64,
+    /// The size of the uploaded file as it came, where it was kept: `/v1/files` keeps it, and gives it back.
+    pub original_bytes: Option<u64>,
     /// When it was uploaded (RFC 3339, UTC).
     pub created_at: String,
 }

@@ -30,6 +30,19 @@ macro_rules! id {
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
+
+            /// Its 32 hexadecimal digits without dashes, of which ids of OpenAI's shape are made.
+            #[must_use]
+            pub fn digits(&self) -> String {
+                self.0.simple().to_string()
+            }
+
+            /// The identifier of these digits, as [`Self::digits`] writes them and in no other form.
+            #[must_use]
+            pub fn from_digits(text: &str) -> Option<Self> {
+                let id = Self(Uuid::try_parse(text).ok()?);
+                (id.digits() == text).then_some(id)
+            }
         }
 
         impl fmt::Display for $name {
@@ -86,6 +99,11 @@ mod tests {
         assert_eq!(id.to_string().parse::<JobId>(), Ok(id));
         for text in ["", "7", "../etc", &format!("{{{id}}}"), &format!("urn:uuid:{id}")] {
             assert!(text.parse::<JobId>().is_err(), "{text}");
+        }
+        let digits = id.digits();
+        assert_eq!((digits.len(), JobId::from_digits(&digits)), (32, Some(id)));
+        for text in ["", "7", &id.to_string(), &digits.to_uppercase(), &format!("{{{id}}}")] {
+            assert_eq!(JobId::from_digits(text), None, "{text}");
         }
     }
 }

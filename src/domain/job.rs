@@ -1,5 +1,7 @@
 //! A job: one fine-tuning run from the queue to its end.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +15,8 @@ pub enum JobStatus {
     Queued,
     /// The worker trains it.
     Running,
+    /// Stopped by its owner, who may let it go on.
+    Paused,
     /// Ended with its best checkpoint on disk.
     Succeeded,
     /// Ended by an error, which the job holds.
@@ -23,23 +27,25 @@ pub enum JobStatus {
 
 impl JobStatus {
     /// Every status.
-    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Paused, Self::Succeeded, Self::Failed, Self::Cancelled];
 
-    /// True where nothing more will happen by itself.
+    /// True where the job has ended. A paused one has not: it waits for its owner.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
     /// True where a job may go from `self` to `next`. A running job goes back to the queue when the server stops
-    /// under it; a failed or cancelled one when its owner resumes it.
+    /// under it; a paused, failed or cancelled one when its owner resumes it.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
-        use JobStatus::{Cancelled, Failed, Queued, Running, Succeeded};
+        use JobStatus::{Cancelled, Failed, Paused, Queued, Running, Succeeded};
         matches!(
             (self, next),
-            (Queued, Running | Cancelled)
-                | (Running, Queued | Succeeded | Failed | Cancelled)
+            (Queued, Running | Paused | Cancelled)
+                | (Running, Queued | Paused | Succeeded | Failed | Cancelled)
+                | (Paused, Queued | Cancelled)
                 | (Failed | Cancelled, Queued)
         )
     }
@@ -50,6 +56,7 @@ impl JobStatus {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -62,7 +69,8 @@ impl std::str::FromStr for JobStatus {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
-            format!("`{text}` is not a status; expected one of queued, running, succeeded, failed, cancelled")
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            format!("`{text}` is not a status; expected one of {known}")
         })
     }
 }
@@ -87,6 +95,10 @@ pub struct Job {
     pub status: JobStatus,
     /// True once its owner asked to cancel it and the worker has not yet stopped.
     pub cancel_requested: bool,
+    /// True once its owner asked to pause it and the worker has not yet stopped.
+    pub pause_requested: bool,
+    /// What its owner wishes to find it by.
+    pub metadata: Option<BTreeMap<String, String>>,
     /// The pairs it trains on.
     pub dataset_id: DatasetId,
     /// Where another dataset's rows (all of them) evaluate it.
@@ -104,7 +116,7 @@ pub struct Job {
     /// What its owner should know although it did not fail.
     pub warnings: Vec<String>,
     /// Seconds per phase, once it ended well (`tokenize`, `baseline`, `train`, `evaluate`, `save`).
-    pub timings: Option<std::collections::BTreeMap<String, f64>>,
+    pub timings: Option<BTreeMap<String, f64>>,
     /// Where its time went, and how fast it trained, once it ended well.
     pub profile: Option<Profile>,
     /// The most memory that the process held while the job ran.
@@ -130,5 +142,6 @@ mod tests {
             }
         }
         assert!(!JobStatus::Queued.may_become(JobStatus::Succeeded));
+        assert!(!JobStatus::Paused.may_become(JobStatus::Running), "it waits in the queue first");
     }
 }

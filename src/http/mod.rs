@@ -12,6 +12,7 @@ mod measured;
 mod middleware;
 mod model_path;
 mod model_request;
+mod openai;
 pub mod openapi;
 mod page;
 mod pulls;

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::domain::{Dataset, DatasetId};
 
 use super::rows::{get_json, get_parsed, get_u64, int, json, page};
-use super::{Page, Store, StoreError};
+use super::{ListOrder, Page, Store, StoreError};
 
 fn dataset(row: &SqliteRow) -> Result<Dataset, sqlx::Error> {
     // The format is a word, which is what serde makes of it too; as JSON it only lacks its quotes.
@@ -27,6 +27,7 @@ fn dataset(row: &SqliteRow) -> Result<Dataset, sqlx::Error> {
         sha256: row.try_get("sha256")?,
         eval_sha256: row.try_get("eval_sha256")?,
         size_bytes: get_u64(row, "size_bytes")?,
+        original_bytes: row.try_get::<Option<i64>, _>("original_bytes")?.map(i64::cast_unsigned),
         created_at: row.try_get("created_at")?,
     })
 }
@@ -39,8 +40,8 @@ impl Store {
     pub async fn insert_dataset(&self, dataset: &Dataset) -> Result<(), StoreError> {
         let inserted = sqlx::query(
             "insert into datasets (id, name, format, mapping, ignored_columns, split, train_rows, eval_rows,
-                duplicate_rows, duplicate_positives, empty_rows, sha256, eval_sha256, size_bytes, created_at)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                duplicate_rows, duplicate_positives, empty_rows, sha256, eval_sha256, size_bytes, original_bytes, created_at)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(dataset.id.to_string())
         .bind(&dataset.name)
@@ -56,6 +57,7 @@ impl Store {
         .bind(&dataset.sha256)
         .bind(&dataset.eval_sha256)
         .bind(int(dataset.size_bytes))
+        .bind(dataset.original_bytes.map(int))
         .bind(&dataset.created_at)
         .execute(&self.pool)
         .await;
@@ -77,12 +79,21 @@ impl Store {
         Ok(dataset(&row)?)
     }
 
-    /// Datasets, newest first, from after `after` on.
+    /// Datasets from after `after` on.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn list_datasets(&self, after: Option<DatasetId>, limit: u32) -> Result<Page<Dataset>, StoreError> {
-        let rows = sqlx::query("select * from datasets where ?1 is null or id < ?1 order by id desc limit ?2")
+    pub async fn list_datasets(
+        &self,
+        order: ListOrder,
+        after: Option<DatasetId>,
+        limit: u32,
+    ) -> Result<Page<Dataset>, StoreError> {
+        let query = match order {
+            ListOrder::NewestFirst => "select * from datasets where ?1 is null or id < ?1 order by id desc limit ?2",
+            ListOrder::OldestFirst => "select * from datasets where ?1 is null or id > ?1 order by id limit ?2",
+        };
+        let rows = sqlx::query(query)
             .bind(after.map(|id| id.to_string()))
             .bind(i64::from(limit) + 1)
             .fetch_all(&self.pool)
@@ -94,12 +105,12 @@ impl Store {
     /// Deletes a dataset's row; its files are the caller's to delete afterwards. Jobs that ended keep its id.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] while a queued or running job uses it.
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] while a job that has not ended uses it.
     pub async fn delete_dataset(&self, id: DatasetId) -> Result<(), StoreError> {
         // One statement, so that no job can be queued between the check and the deletion.
         let deleted = sqlx::query(
             "delete from datasets where id = ?1 and not exists (
-                select 1 from jobs where status in ('queued', 'running') and (dataset_id = ?1 or eval_dataset_id = ?1))",
+                select 1 from jobs where status in ('queued', 'running', 'paused') and (dataset_id = ?1 or eval_dataset_id = ?1))",
         )
         .bind(id.to_string())
         .execute(&self.pool)
@@ -108,6 +119,6 @@ impl Store {
             return Ok(());
         }
         self.get_dataset(id).await?;
-        Err(StoreError::conflict("a queued or running job uses the dataset; cancel the job or wait for its end"))
+        Err(StoreError::conflict("a job that has not ended uses the dataset; cancel the job or wait for its end"))
     }
 }

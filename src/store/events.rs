@@ -73,6 +73,47 @@ impl Store {
         Ok(rows.iter().map(record).collect::<Result<Vec<_>, _>>()?)
     }
 
+    /// A job's events before the one numbered `before` (the last ones where there is none), newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn events_before(
+        &self,
+        job_id: JobId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        let rows = sqlx::query("select * from job_events where job_id = ? and id < ? order by id desc limit ?")
+            .bind(job_id.to_string())
+            .bind(before.map_or(i64::MAX, int))
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.iter().map(record).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// The last event of this type that a job told.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn last_event(&self, job_id: JobId, type_name: &str) -> Result<Option<EventRecord>, StoreError> {
+        let row = sqlx::query("select * from job_events where job_id = ? and type = ? order by id desc limit 1")
+            .bind(job_id.to_string())
+            .bind(type_name)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.as_ref().map(record).transpose()?)
+    }
+
+    /// Whether a job has told the event of this number.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn has_event(&self, job_id: JobId, id: u64) -> Result<bool, StoreError> {
+        let row = sqlx::query("select 1 from job_events where job_id = ? and id = ?");
+        Ok(row.bind(job_id.to_string()).bind(int(id)).fetch_optional(&self.pool).await?.is_some())
+    }
+
     /// The losses that a job logged, `(step, loss)`, in order.
     ///
     /// # Errors

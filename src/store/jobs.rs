@@ -1,4 +1,6 @@
-//! Jobs as their owners see them: submit, read, cancel, resume, delete.
+//! Jobs as their owners see them: submit, read, pause, cancel, resume, delete.
+
+use std::collections::BTreeMap;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -10,10 +12,21 @@ use super::rows::{get_json, get_optional_json, get_parsed, get_u64, int, json, p
 use super::{Page, Store, StoreError};
 
 /// Which jobs to list.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct JobFilter {
     /// Only those that stand so.
     pub status: Option<JobStatus>,
+    /// Only those with such metadata.
+    pub metadata: Option<MetadataFilter>,
+}
+
+/// What a job's metadata must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataFilter {
+    /// There must be none.
+    None,
+    /// These pairs must be among them.
+    Pairs(BTreeMap<String, String>),
 }
 
 /// A job after its status changed, and the event that tells of it.
@@ -38,6 +51,8 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, sqlx::Error> {
         name: row.try_get("name")?,
         status: get_parsed(row, "status")?,
         cancel_requested: row.try_get("cancel_requested")?,
+        pause_requested: row.try_get("pause_requested")?,
+        metadata: get_optional_json(row, "metadata")?,
         dataset_id: get_parsed(row, "dataset_id")?,
         eval_dataset_id: eval_dataset_id.map(|_| get_parsed(row, "eval_dataset_id")).transpose()?,
         base_model: row.try_get("base_model")?,
@@ -75,12 +90,13 @@ impl Store {
         let mut transaction = self.begin().await?;
         check_inputs(&mut transaction, new).await?;
         let row = sqlx::query(
-            "insert into jobs (id, name, status, dataset_id, eval_dataset_id, base_model, training, created_at,
-                queue_position)
-             values (?, ?, 'queued', ?, ?, ?, ?, ?, (select coalesce(max(queue_position), 0) + 1 from jobs)) returning *",
+            "insert into jobs (id, name, metadata, status, dataset_id, eval_dataset_id, base_model, training,
+                created_at, queue_position)
+             values (?, ?, ?, 'queued', ?, ?, ?, ?, ?, (select coalesce(max(queue_position), 0) + 1 from jobs)) returning *",
         )
         .bind(new.id.to_string())
         .bind(&new.name)
+        .bind(new.metadata.as_ref().map(json))
         .bind(new.dataset_id.to_string())
         .bind(new.eval_dataset_id.map(|id| id.to_string()))
         .bind(&new.base_model)
@@ -108,16 +124,26 @@ impl Store {
     /// Where the database fails.
     pub async fn list_jobs(
         &self,
-        filter: JobFilter,
+        filter: &JobFilter,
         after: Option<JobId>,
         limit: u32,
     ) -> Result<Page<Job>, StoreError> {
         let rows = sqlx::query(
-            "select * from jobs where (?1 is null or status = ?1) and (?2 is null or id < ?2) order by id desc limit ?3",
+            "select * from jobs where (?1 is null or status = ?1) and (?2 is null or id < ?2)
+                and (?4 = 0 or metadata is null)
+                and (?5 is null or not exists (select 1 from json_each(?5) as wanted where not exists (
+                    select 1 from json_each(jobs.metadata) as held
+                    where held.key = wanted.key and held.value = wanted.value)))
+             order by id desc limit ?3",
         )
         .bind(filter.status.map(JobStatus::as_str))
         .bind(after.map(|id| id.to_string()))
         .bind(i64::from(limit) + 1)
+        .bind(filter.metadata == Some(MetadataFilter::None))
+        .bind(match &filter.metadata {
+            Some(MetadataFilter::Pairs(pairs)) => Some(json(pairs)),
+            Some(MetadataFilter::None) | None => None,
+        })
         .fetch_all(&self.pool)
         .await?;
         let items = rows.iter().map(job).collect::<Result<Vec<_>, _>>()?;
@@ -133,7 +159,7 @@ impl Store {
         Ok(get_u64(&row.fetch_one(&self.pool).await?, "jobs")?)
     }
 
-    /// Cancels a queued job at once and asks a running one to stop; asking twice is no error. The worker's handle
+    /// Cancels a queued or paused job at once and asks a running one to stop; asking twice is no error. The worker's handle
     /// wraps this, and also stops the run.
     ///
     /// # Errors
@@ -142,7 +168,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         let before = find(&mut transaction, id).await?;
         let change = match before.status {
-            JobStatus::Queued => {
+            JobStatus::Queued | JobStatus::Paused => {
                 let row = sqlx::query("update jobs set status = 'cancelled', finished_at = ? where id = ? returning *")
                     .bind(utc_now())
                     .bind(id.to_string())
@@ -158,23 +184,62 @@ impl Store {
                 StatusChange { job: job(&row)?, event: None }
             }
             ended @ (JobStatus::Succeeded | JobStatus::Failed | JobStatus::Cancelled) => {
-                return Err(StoreError::wrong_status(ended, "only a queued or running one can be cancelled"));
+                return Err(StoreError::wrong_status(ended, "only a queued, running or paused one can be cancelled"));
             }
         };
         transaction.commit().await?;
         Ok(change)
     }
 
-    /// Queues a failed or cancelled job again, at the queue's end; it will go on from its last checkpoint.
+    /// Pauses a queued job at once and asks a running one to stop; asking twice is no error. The worker's handle wraps
+    /// this, and also stops the run.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it has ended or is being cancelled.
+    pub async fn request_pause(&self, id: JobId) -> Result<StatusChange, StoreError> {
+        let mut transaction = self.begin().await?;
+        let before = find(&mut transaction, id).await?;
+        let change = match before.status {
+            JobStatus::Queued => {
+                let row = sqlx::query("update jobs set status = 'paused' where id = ? returning *")
+                    .bind(id.to_string())
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                changed(&mut transaction, job(&row)?, None).await?
+            }
+            JobStatus::Running if before.cancel_requested => {
+                return Err(StoreError::conflict("the job is being cancelled; resume it once it is"));
+            }
+            JobStatus::Running => {
+                let row = sqlx::query("update jobs set pause_requested = 1 where id = ? returning *")
+                    .bind(id.to_string())
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                StatusChange { job: job(&row)?, event: None }
+            }
+            JobStatus::Paused => StatusChange { job: before, event: None },
+            ended @ (JobStatus::Succeeded | JobStatus::Failed | JobStatus::Cancelled) => {
+                return Err(StoreError::wrong_status(ended, "only a queued or running one can be paused"));
+            }
+        };
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    /// Queues a paused, failed or cancelled job again, at the queue's end; it will go on from its last checkpoint.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none or its dataset or model is gone, [`StoreError::Conflict`] where it
-    /// neither failed nor was cancelled.
+    /// was neither paused nor cancelled and did not fail.
     pub async fn resume(&self, id: JobId) -> Result<StatusChange, StoreError> {
         let mut transaction = self.begin().await?;
         let before = find(&mut transaction, id).await?;
-        if !(before.status.is_final() && before.status.may_become(JobStatus::Queued)) {
-            return Err(StoreError::wrong_status(before.status, "only a failed or cancelled one can be resumed"));
+        // A running job goes back to the queue too, but not by its owner's wish.
+        if before.status == JobStatus::Running || !before.status.may_become(JobStatus::Queued) {
+            return Err(StoreError::wrong_status(
+                before.status,
+                "only a paused, failed or cancelled one can be resumed",
+            ));
         }
         check_inputs(&mut transaction, &before).await?;
         let row = sqlx::query(

@@ -23,12 +23,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 pub use aliases::MoveAlias;
 pub use checkpoints::ServableCheckpoint;
 pub use error::StoreError;
-pub use jobs::{JobFilter, StatusChange};
+pub use jobs::{JobFilter, MetadataFilter, StatusChange};
 pub use queue::JobOutcome;
 pub use recovery::MAX_CRASHES;
 
@@ -48,10 +48,20 @@ pub struct StoreOptions {
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
-    /// The items, newest first.
+    /// The items.
     pub items: Vec<T>,
     /// The id to ask for the next page after, where there is one.
     pub next_cursor: Option<String>,
+}
+
+/// The order of a list, by the time at which its items were made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListOrder {
+    /// The newest first.
+    #[default]
+    NewestFirst,
+    /// The oldest first.
+    OldestFirst,
 }
 
 /// SQLite's page size, set before the first table is made.
@@ -95,9 +105,8 @@ impl Store {
                 Ok(!connection.is_in_transaction())
             })
         });
-        let pool = pool.connect_with(connect).await?;
-        sqlx::migrate!().run(&pool).await.map_err(sqlx::Error::from)?;
-        Ok(Self { pool })
+        migrate(&connect).await?;
+        Ok(Self { pool: pool.connect_with(connect).await? })
     }
 
     /// Asks the database something trivial.
@@ -113,4 +122,14 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Runs the migrations that the file lacks, each in a transaction, on a connection that does not heed foreign keys: a table
+/// that is made anew must be dropped, which would otherwise delete all rows that refer to it, and within a transaction
+/// nothing can switch that off.
+async fn migrate(connect: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let mut connection = connect.clone().foreign_keys(false).connect().await?;
+    sqlx::migrate!().run(&mut connection).await.map_err(sqlx::Error::from)?;
+    connection.close().await?;
+    Ok(())
 }

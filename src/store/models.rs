@@ -183,7 +183,7 @@ impl Store {
     pub async fn delete_model(&self, id: ModelId) -> Result<(), StoreError> {
         let deleted = sqlx::query(
             "delete from models where id = ? and status <> 'pulling' and not exists (
-                select 1 from jobs where jobs.status in ('queued', 'running') and jobs.base_model = models.name)
+                select 1 from jobs where jobs.status in ('queued', 'running', 'paused') and jobs.base_model = models.name)
              and not exists (select 1 from aliases where aliases.job_id is null and aliases.model = models.name)",
         )
         .bind(id.to_string())
@@ -199,7 +199,7 @@ impl Store {
         if let Some(alias) = self.alias_of_base_model(&model.name).await? {
             return Err(StoreError::aliased(&alias));
         }
-        Err(StoreError::conflict("a queued or running job starts from the model; cancel the job or wait for its end"))
+        Err(StoreError::conflict("a job that has not ended starts from the model; cancel the job or wait for its end"))
     }
 }
 

@@ -68,7 +68,7 @@ impl Store {
         let mut transaction = self.begin().await?;
         // The largest memory over all attempts: the job as a whole needed that much.
         let row = sqlx::query(
-            "update jobs set status = ?, cancel_requested = 0, error_code = ?, error_message = ?, timings = ?, profile = ?,
+            "update jobs set status = ?, cancel_requested = 0, pause_requested = 0, error_code = ?, error_message = ?, timings = ?, profile = ?,
                 peak_memory_bytes = nullif(max(coalesce(peak_memory_bytes, 0), coalesce(?, 0)), 0), finished_at = ?
              where id = ? and status = 'running' returning *",
         )
@@ -91,8 +91,8 @@ impl Store {
         Ok(change)
     }
 
-    /// Puts a running job back to its place in the queue, since the server stops under it. A cancel that was asked for
-    /// meanwhile is carried out instead.
+    /// After a run that was told to stop: pauses the job where its owner asked for that, and otherwise puts it back to its
+    /// place in the queue, since the server stops under it. A cancel that was asked for meanwhile is carried out instead.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it does not run.
@@ -103,15 +103,18 @@ impl Store {
             return Err(StoreError::wrong_status(before.status, "only a running one goes back to the queue"));
         }
         let row = sqlx::query(
-            "update jobs set status = iif(cancel_requested, 'cancelled', 'queued'),
-                finished_at = iif(cancel_requested, ?, null), cancel_requested = 0 where id = ? returning *",
+            "update jobs set
+                status = case when cancel_requested then 'cancelled' when pause_requested then 'paused' else 'queued' end,
+                finished_at = iif(cancel_requested, ?, null), cancel_requested = 0, pause_requested = 0
+             where id = ? returning *",
         )
         .bind(utc_now())
         .bind(id.to_string())
         .fetch_one(&mut *transaction)
         .await?;
-        let reason = if before.cancel_requested { None } else { Some(reason.to_owned()) };
-        let change = changed(&mut transaction, job(&row)?, reason).await?;
+        let job = job(&row)?;
+        let reason = (job.status == JobStatus::Queued).then(|| reason.to_owned());
+        let change = changed(&mut transaction, job, reason).await?;
         transaction.commit().await?;
         Ok(change)
     }

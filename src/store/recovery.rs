@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use crate::domain::{JobId, utc_now};
+use crate::domain::{JobId, JobStatus, utc_now};
 
 use super::jobs::{changed, job};
 use super::rows::int;
@@ -13,7 +13,7 @@ pub const MAX_CRASHES: u32 = 3;
 
 impl Store {
     /// At start: jobs left running go back to their place in the queue, to go on from their last checkpoint. Those that
-    /// were asked to cancel are cancelled, and those under which the process died [`MAX_CRASHES`] times in a row fail.
+    /// were asked to pause or cancel are paused or cancelled, and those under which the process died [`MAX_CRASHES`] times in a row fail.
     ///
     /// # Errors
     /// Where the database fails.
@@ -26,11 +26,13 @@ impl Store {
         let rows = sqlx::query(
             "update jobs set
                 crashes = crashes + 1,
-                status = case when cancel_requested then 'cancelled' when crashes + 1 >= ?1 then 'failed' else 'queued' end,
+                status = case when cancel_requested then 'cancelled' when crashes + 1 >= ?1 then 'failed'
+                    when pause_requested then 'paused' else 'queued' end,
                 error_code = case when not cancel_requested and crashes + 1 >= ?1 then 'crashed' end,
                 error_message = case when not cancel_requested and crashes + 1 >= ?1 then ?2 end,
                 finished_at = case when cancel_requested or crashes + 1 >= ?1 then ?3 end,
-                cancel_requested = 0
+                cancel_requested = 0,
+                pause_requested = 0
              where status = 'running' returning *",
         )
         .bind(MAX_CRASHES)
@@ -43,7 +45,7 @@ impl Store {
             let job = job(row)?;
             let message = match &job.error {
                 Some(error) => Some(error.message.clone()),
-                None if job.finished_at.is_some() => None,
+                None if job.status != JobStatus::Queued => None,
                 None => Some("the server stopped while the job ran; it goes on from its last checkpoint".to_owned()),
             };
             changes.push(changed(&mut transaction, job, message).await?);

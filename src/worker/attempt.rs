@@ -20,7 +20,7 @@ use super::trainer::Trainer;
 pub(super) enum Ending {
     /// The job has ended.
     Final(JobOutcome),
-    /// The server stops; the job will go on.
+    /// The server stops or the owner pauses the job, which will go on.
     Interrupted,
 }
 
@@ -70,9 +70,12 @@ fn train(
     stop: &StopFlag,
     sink: &mut StoreSink<'_>,
 ) -> Result<TrainReport, Failure> {
-    // A cancel that came between the claim and the flag's announcement left its trace in the database alone.
-    if runtime.block_on(store.get_job(job.id))?.cancel_requested {
+    // What was asked between the claim and the flag's announcement left its trace in the database alone.
+    let now = runtime.block_on(store.get_job(job.id))?;
+    if now.cancel_requested {
         stop.cancel();
+    } else if now.pause_requested {
+        stop.pause();
     }
     if stop.is_set() {
         return Err(Failure::Train(TrainError::Cancelled));

@@ -13,7 +13,7 @@ use super::WorkerError;
 use super::feed::{EventFeed, LiveEvents};
 use super::shared::Shared;
 
-/// Submits, cancels, resumes and deletes jobs, and hears what they tell. Clones speak to the same worker, which is
+/// Submits, pauses, cancels, resumes and deletes jobs, and hears what they tell. Clones speak to the same worker, which is
 /// asked to end when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct WorkerHandle(Arc<Inner>);
@@ -49,7 +49,7 @@ impl WorkerHandle {
         Ok(change.job)
     }
 
-    /// Cancels a job: at once where it is queued, within one micro-batch where it runs.
+    /// Cancels a job: at once where it is queued or paused, within one micro-batch where it runs.
     ///
     /// # Errors
     /// As [`Store::request_cancel`].
@@ -58,11 +58,28 @@ impl WorkerHandle {
         self.0.shared.publish_change(&change);
         // After the database: the worker announces a job before it reads the database's flag, so one of the two sees
         // the other.
-        self.0.shared.cancel(id);
+        if let Some(flag) = self.0.shared.flag(id) {
+            flag.cancel();
+        }
         Ok(change.job)
     }
 
-    /// Queues a failed or cancelled job again and wakes the worker; it goes on from its last checkpoint.
+    /// Pauses a job: at once where it is queued, within one micro-batch where it runs. What it did since its last
+    /// checkpoint is done again when it goes on.
+    ///
+    /// # Errors
+    /// As [`Store::request_pause`].
+    pub async fn pause(&self, id: JobId) -> Result<Job, StoreError> {
+        let change = self.0.store.request_pause(id).await?;
+        self.0.shared.publish_change(&change);
+        // After the database, as in `cancel`.
+        if let Some(flag) = self.0.shared.flag(id) {
+            flag.pause();
+        }
+        Ok(change.job)
+    }
+
+    /// Queues a paused, failed or cancelled job again and wakes the worker; it goes on from its last checkpoint.
     ///
     /// # Errors
     /// As [`Store::resume`].

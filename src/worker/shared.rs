@@ -17,12 +17,19 @@ pub(super) struct StopFlag(AtomicU8);
 
 const GO_ON: u8 = 0;
 const SHUTDOWN: u8 = 1;
-const CANCEL: u8 = 2;
+const PAUSE: u8 = 2;
+const CANCEL: u8 = 3;
 
 impl StopFlag {
     /// The owner no longer wants the job. Outweighs a shutdown, since the job would otherwise come back.
     pub(super) fn cancel(&self) {
         self.0.fetch_max(CANCEL, Ordering::Relaxed);
+    }
+
+    /// The owner wants the job to rest. What becomes of it then, the database knows: a shutdown that comes with it
+    /// changes nothing.
+    pub(super) fn pause(&self) {
+        self.0.fetch_max(PAUSE, Ordering::Relaxed);
     }
 
     /// The server stops.
@@ -113,13 +120,10 @@ impl Shared {
         self.state().running = None;
     }
 
-    /// Stops the job's run, where it is the one that runs.
-    pub(super) fn cancel(&self, id: JobId) {
-        if let Some((running, flag)) = &self.state().running
-            && *running == id
-        {
-            flag.cancel();
-        }
+    /// The job's flag, where it is the one that runs.
+    pub(super) fn flag(&self, id: JobId) -> Option<Arc<StopFlag>> {
+        let state = self.state();
+        state.running.as_ref().filter(|(running, _)| *running == id).map(|(_, flag)| Arc::clone(flag))
     }
 
     /// Asks the worker to end.

@@ -15,9 +15,10 @@ use crate::domain::{Dataset, DatasetId, Model, ModelStatus, Pair, Split};
 use crate::http::extract::{Path, Query};
 use crate::http::openapi::{Conflict, DiskFull, Invalid, Malformed, NotFound, Timeout, TooLarge, UnsupportedMediaType};
 use crate::http::page::{PageBody, PageQuery};
-use crate::http::upload::{UploadFields, UploadFolder, UploadForm, ingest, receive};
+use crate::http::upload::{UploadFields, UploadFolder, UploadForm, UploadKind, ingest, receive};
 use crate::http::{ApiError, AppState, ErrorCode};
 use crate::model::{ModelError, load_tokenizer};
+use crate::store::ListOrder;
 
 /// Datasets that are held in memory at once, to be read or counted. One may take gigabytes.
 static IN_MEMORY: Semaphore = Semaphore::const_new(2);
@@ -47,9 +48,15 @@ pub(super) async fn create_dataset(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Dataset>), ApiError> {
+    let dataset = take_upload(state, request, UploadKind::Dataset).await?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/datasets/{}", dataset.id))], Json(dataset)))
+}
+
+/// Receives, checks and stores an upload.
+pub(super) async fn take_upload(state: AppState, request: Request, kind: UploadKind) -> Result<Dataset, ApiError> {
     let id = DatasetId::generate();
     let folder = UploadFolder::create(&state.data_dir, id).map_err(ApiError::io)?;
-    let upload = receive(request, state.limits.max_upload_bytes, &folder).await?;
+    let upload = receive(request, kind, state.limits.max_upload_bytes, &folder).await?;
     // All is here, so that a client who leaves now no longer matters: a task goes on where a handler would be dropped,
     // perhaps between the row and the folder.
     let finish = async move {
@@ -62,8 +69,7 @@ pub(super) async fn create_dataset(
         folder.keep();
         Ok::<_, ApiError>(dataset)
     };
-    let dataset = tokio::spawn(finish.in_current_span()).await.map_err(ApiError::internal)??;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/datasets/{id}"))], Json(dataset)))
+    tokio::spawn(finish.in_current_span()).await.map_err(ApiError::internal)?
 }
 
 /// Lists datasets, newest first.
@@ -74,7 +80,7 @@ pub(super) async fn list_datasets(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<PageBody<Dataset>>, ApiError> {
     let (after, limit) = query.read()?;
-    Ok(Json(state.store.list_datasets(after, limit).await?.into()))
+    Ok(Json(state.store.list_datasets(ListOrder::NewestFirst, after, limit).await?.into()))
 }
 
 /// What may be asked about a dataset.
@@ -197,7 +203,7 @@ pub(super) async fn list_rows(
     }
 }
 
-/// Deletes a dataset that no queued or running job uses. Jobs that ended keep its id.
+/// Deletes a dataset that no job uses, but for those that have ended: they keep its id.
 #[utoipa::path(delete, path = "/v1/datasets/{id}", tag = "datasets",
     params(("id" = DatasetId, Path, description = "The dataset.")),
     responses(
@@ -208,10 +214,16 @@ pub(super) async fn delete_dataset(
     State(state): State<AppState>,
     Path(id): Path<DatasetId>,
 ) -> Result<StatusCode, ApiError> {
+    remove(&state, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes a dataset's row, then its files.
+pub(super) async fn remove(state: &AppState, id: DatasetId) -> Result<(), ApiError> {
     state.store.delete_dataset(id).await?;
     let folder = state.data_dir.dataset(id);
     if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
         tracing::warn!(path = %folder.display(), %error, "a deleted dataset's files stay until the next start");
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Jobs: submit, look, cancel, resume, delete.
+//! Jobs: submit, look, pause, cancel, resume, delete.
 
 use axum::Json as JsonBody;
 use axum::extract::State;
@@ -92,8 +92,7 @@ pub(super) async fn create_job(
     Json(body): Json<Map<String, Value>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let job = new_job::read(&state, &body).await?;
-    check_queue(&state).await?;
-    let job = state.worker.submit(&job).await.map_err(gone_meanwhile)?;
+    let job = submit(&state, &job).await?;
     let location = HeaderValue::try_from(format!("/v1/jobs/{}", job.id)).expect("an id is printable");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], JsonBody(job)))
 }
@@ -107,7 +106,8 @@ pub(super) async fn list_jobs(
     Query(JobsQuery { status }): Query<JobsQuery>,
 ) -> Result<JsonBody<PageBody<Job>>, ApiError> {
     let (after, limit) = page.read()?;
-    Ok(JsonBody(state.store.list_jobs(JobFilter { status }, after, limit).await?.into()))
+    let filter = JobFilter { status, metadata: None };
+    Ok(JsonBody(state.store.list_jobs(&filter, after, limit).await?.into()))
 }
 
 /// Reads a job.
@@ -125,7 +125,7 @@ pub(super) async fn get_job(
     Ok(JsonBody(JobDetails { job, progress, best_metric }))
 }
 
-/// Cancels a job: at once where it waits, within one micro-batch where it runs. What it has written stays.
+/// Cancels a job: at once where it waits or is paused, within one micro-batch where it runs. What it has written stays.
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs",
     params(("id" = JobId, Path, description = "The job.")), responses(
     (status = 200, body = Job, description = "It is cancelled."),
@@ -140,7 +140,23 @@ pub(super) async fn cancel_job(
     Ok((status, JsonBody(job)))
 }
 
-/// Queues a failed or cancelled job again. It goes on from its last checkpoint.
+/// Pauses a job: at once where it waits, within one micro-batch where it runs. It goes on when it is resumed, from its last
+/// checkpoint: what it did since then is done again, at most one epoch, and the result is the same to the last bit.
+#[utoipa::path(post, path = "/v1/jobs/{id}/pause", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job.")), responses(
+    (status = 200, body = Job, description = "It is paused."),
+    (status = 202, body = Job, description = "It runs, and will stop."),
+    (status = 404, response = NotFound), (status = 409, response = Conflict), (status = 507, response = DiskFull)))]
+pub(super) async fn pause_job(
+    State(state): State<AppState>,
+    Path(id): Path<JobId>,
+) -> Result<(StatusCode, JsonBody<Job>), ApiError> {
+    let job = state.worker.pause(id).await?;
+    let status = if job.status == JobStatus::Paused { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, JsonBody(job)))
+}
+
+/// Queues a paused, failed or cancelled job again. It goes on from its last checkpoint.
 #[utoipa::path(post, path = "/v1/jobs/{id}/resume", tag = "jobs",
     params(("id" = JobId, Path, description = "The job.")), responses(
     (status = 200, body = Job), (status = 404, response = NotFound), (status = 409, response = Conflict),
@@ -150,8 +166,7 @@ pub(super) async fn resume_job(
     Path(id): Path<JobId>,
 ) -> Result<JsonBody<Job>, ApiError> {
     state.store.get_job(id).await?;
-    check_queue(&state).await?;
-    Ok(JsonBody(state.worker.resume(id).await.map_err(gone_meanwhile)?))
+    Ok(JsonBody(resume(&state, id).await?))
 }
 
 /// Deletes a job that has ended, with its events, metrics and checkpoints.
@@ -170,6 +185,18 @@ pub(super) async fn delete_job(State(state): State<AppState>, Path(id): Path<Job
     }
     deleted?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Queues a job, where the queue has room.
+pub(super) async fn submit(state: &AppState, job: &Job) -> Result<Job, ApiError> {
+    check_queue(state).await?;
+    state.worker.submit(job).await.map_err(gone_meanwhile)
+}
+
+/// Queues a job again, where the queue has room. The job must be there.
+pub(super) async fn resume(state: &AppState, id: JobId) -> Result<Job, ApiError> {
+    check_queue(state).await?;
+    state.worker.resume(id).await.map_err(gone_meanwhile)
 }
 
 async fn check_queue(state: &AppState) -> Result<(), ApiError> {

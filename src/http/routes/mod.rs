@@ -8,6 +8,8 @@ mod decode;
 mod embed;
 mod embed_all;
 mod events;
+mod files;
+mod fine_tuning;
 mod health;
 mod info;
 mod inputs;
@@ -53,6 +55,8 @@ fn prompt() -> OpenApiRouter<AppState> {
         .routes(routes!(datasets::list_rows))
         .routes(routes!(datasets::delete_dataset))
         .routes(routes!(model_list::list_models))
+        .routes(routes!(files::list_files))
+        .routes(routes!(files::get_file, files::delete_file))
         .routes(routes!(models::get_model, models::delete_model))
         .routes(routes!(models::retry_pull))
         .routes(routes!(aliases::list_aliases))
@@ -61,7 +65,15 @@ fn prompt() -> OpenApiRouter<AppState> {
         .routes(routes!(jobs::create_job, jobs::list_jobs))
         .routes(routes!(jobs::get_job, jobs::delete_job))
         .routes(routes!(jobs::cancel_job))
+        .routes(routes!(jobs::pause_job))
         .routes(routes!(jobs::resume_job))
+        .routes(routes!(fine_tuning::create::create_job, fine_tuning::jobs::list_jobs))
+        .routes(routes!(fine_tuning::jobs::get_job))
+        .routes(routes!(fine_tuning::jobs::cancel_job))
+        .routes(routes!(fine_tuning::jobs::pause_job))
+        .routes(routes!(fine_tuning::jobs::resume_job))
+        .routes(routes!(fine_tuning::events::list_events))
+        .routes(routes!(fine_tuning::checkpoints::list_checkpoints))
         .routes(routes!(metrics::get_metrics))
         .routes(routes!(checkpoints::list_checkpoints))
         .routes(routes!(checkpoints::get_checkpoint))
@@ -69,7 +81,10 @@ fn prompt() -> OpenApiRouter<AppState> {
 
 /// Routes that bound their body themselves.
 fn uploads() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(datasets::create_dataset)).route_layer(DefaultBodyLimit::disable())
+    OpenApiRouter::new()
+        .routes(routes!(datasets::create_dataset))
+        .routes(routes!(files::create_file))
+        .route_layer(DefaultBodyLimit::disable())
 }
 
 /// Routes that compute or stream, and take the time that this needs.
@@ -93,6 +108,7 @@ fn unhurried() -> OpenApiRouter<AppState> {
         .routes(routes!(models::follow_pull))
         .routes(routes!(model_memory::load_model))
         .routes(routes!(model_memory::unload_model))
+        .routes(routes!(files::get_content))
         .routes(routes!(events::get_events))
         .routes(routes!(checkpoints::get_archive))
         .routes(routes!(checkpoints::get_file))

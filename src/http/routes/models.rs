@@ -153,7 +153,7 @@ pub(super) struct DeletedModel {
     deleted: bool,
 }
 
-/// Deletes a base model that is not being pulled, that no alias means and that no queued or running job starts from. Of a
+/// Deletes a base model that is not being pulled, that no alias means and that no job starts from which has not ended. Of a
 /// registered folder only the registration goes. Fine-tuned models go with their jobs.
 #[utoipa::path(delete, path = "/v1/models/{name}", tag = "models",
     params(("name" = String, Path, description = "The base model.")),

@@ -1,5 +1,7 @@
 //! A job as its owner submits it. Everything that is wrong with it is told at once, so it is read field by field.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -13,6 +15,10 @@ use crate::store::StoreError;
 const DEFAULT_BASE_MODEL: &str = "BAAI/bge-base-en-v1.5";
 const MAX_NAME_CHARS: usize = 200;
 const MAX_BASE_MODEL_CHARS: usize = 300;
+// As OpenAI's API has them.
+const MAX_METADATA_PAIRS: usize = 16;
+const MAX_METADATA_KEY_CHARS: usize = 64;
+const MAX_METADATA_VALUE_CHARS: usize = 512;
 
 /// What a job is to do.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -29,6 +35,8 @@ pub(super) struct JobRequest {
     /// The base model, by name.
     #[schema(default = "BAAI/bge-base-en-v1.5", max_length = 300, min_length = 1)]
     base_model: Option<String>,
+    /// What its owner wishes to find it by: at most 16 pairs, keys of at most 64 characters, values of at most 512.
+    metadata: Option<BTreeMap<String, String>>,
     /// Hyperparameters; the recipe's where they are left out.
     training: Option<TrainingArguments>,
 }
@@ -38,8 +46,19 @@ pub(super) struct JobRequest {
 /// # Errors
 /// 422 with every field that is wrong.
 pub(super) async fn read(state: &AppState, body: &Map<String, Value>) -> Result<Job, ApiError> {
+    check(state, body).await?.map_err(ApiError::invalid)
+}
+
+/// Checks a job and fills in its defaults; the inner error holds every field that is wrong.
+///
+/// # Errors
+/// Where the store fails.
+pub(super) async fn check(
+    state: &AppState,
+    body: &Map<String, Value>,
+) -> Result<Result<Job, Vec<FieldError>>, ApiError> {
     let mut fields = Fields { body, errors: Vec::new() };
-    fields.refuse_unknown(&["name", "dataset_id", "eval_dataset_id", "base_model", "training"]);
+    fields.refuse_unknown(&["name", "dataset_id", "eval_dataset_id", "base_model", "metadata", "training"]);
     let name = fields.text("name", MAX_NAME_CHARS);
     let dataset = fields.dataset(state, "dataset_id").await?;
     let eval_dataset = fields.dataset(state, "eval_dataset_id").await?;
@@ -49,13 +68,16 @@ pub(super) async fn read(state: &AppState, body: &Map<String, Value>) -> Result<
     fields.check_rows(dataset.as_ref(), eval_dataset.as_ref());
     let base_model = fields.text("base_model", MAX_BASE_MODEL_CHARS).unwrap_or_else(|| DEFAULT_BASE_MODEL.into());
     let summary = fields.model(state, &base_model).await?;
+    let metadata = fields.metadata();
     let training = fields.training(summary.as_ref());
-    match (dataset, training) {
+    Ok(match (dataset, training) {
         (Some(dataset), Some(training)) if fields.errors.is_empty() => Ok(Job {
             id: JobId::generate(),
             name,
             status: JobStatus::Queued,
             cancel_requested: false,
+            pause_requested: false,
+            metadata,
             dataset_id: dataset.id,
             eval_dataset_id: eval_dataset.map(|dataset| dataset.id),
             base_model,
@@ -71,8 +93,8 @@ pub(super) async fn read(state: &AppState, body: &Map<String, Value>) -> Result<
             started_at: None,
             finished_at: None,
         }),
-        _ => Err(ApiError::invalid(fields.errors)),
-    }
+        _ => Err(fields.errors),
+    })
 }
 
 /// The body's fields, and what is wrong with them so far.
@@ -129,6 +151,36 @@ impl Fields<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Names and texts; none where they are left out or one is wrong.
+    fn metadata(&mut self) -> Option<BTreeMap<String, String>> {
+        let pairs = match self.body.get("metadata") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Object(pairs)) if pairs.len() <= MAX_METADATA_PAIRS => pairs,
+            Some(_) => {
+                self.refuse("metadata", format!("an object of at most {MAX_METADATA_PAIRS} texts is expected"));
+                return None;
+            }
+        };
+        let mut metadata = BTreeMap::new();
+        for (key, value) in pairs {
+            match value {
+                Value::String(value)
+                    if (1..=MAX_METADATA_KEY_CHARS).contains(&key.chars().count())
+                        && value.chars().count() <= MAX_METADATA_VALUE_CHARS =>
+                {
+                    metadata.insert(key.clone(), value.clone());
+                }
+                _ => {
+                    let shown: String = key.chars().take(MAX_METADATA_KEY_CHARS).collect();
+                    let (key, value) = (MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS);
+                    let message = format!("a key of 1 to {key} and a text of at most {value} characters are expected");
+                    self.refuse(&format!("metadata.{shown}"), message);
+                }
+            }
+        }
+        Some(metadata)
     }
 
     fn check_rows(&mut self, dataset: Option<&Dataset>, eval_dataset: Option<&Dataset>) {

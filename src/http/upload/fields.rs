@@ -6,6 +6,8 @@ use crate::domain::{ColumnMapping, DatasetFormat, FieldError};
 
 /// Characters of the dataset's name.
 const MAX_NAME_CHARS: usize = 200;
+/// What a file is for that jobs train on, in OpenAI's words.
+pub(crate) const FINE_TUNE: &str = "fine-tune";
 /// Bytes of any other field.
 pub(super) const MAX_FIELD_BYTES: usize = 4096;
 /// The rows that evaluate, unless the client says otherwise.
@@ -51,6 +53,16 @@ pub(crate) struct UploadFields {
     pub(super) file_name: Option<String>,
 }
 
+/// As what an upload comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum UploadKind {
+    /// A dataset: only its rows are kept.
+    #[default]
+    Dataset,
+    /// A file in the sense of OpenAI's API: it is kept as it came, too.
+    File,
+}
+
 /// A multipart upload.
 #[derive(Debug, ToSchema)]
 #[allow(dead_code, reason = "describes the body; the parts are read as they come")]
@@ -63,6 +75,17 @@ pub(crate) struct UploadForm {
     eval_file: Option<Vec<u8>>,
     #[serde(flatten)]
     fields: UploadFields,
+}
+
+/// A multipart upload of a file that is kept as it comes.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "describes the body; the parts are read as they come")]
+pub(crate) struct FileForm {
+    /// What the file is for: `fine-tune`, and nothing else.
+    #[schema(pattern = "^fine-tune$", example = "fine-tune")]
+    purpose: String,
+    #[serde(flatten)]
+    upload: UploadForm,
 }
 
 impl UploadFields {

@@ -3,11 +3,11 @@
 use crate::data::dataset_files::write_stored;
 use crate::data::reader::{ReadOptions, ReadOutcome, count_duplicates, count_empty, read_pairs};
 use crate::data::split::{separate_ids, split_pairs};
-use crate::domain::{Dataset, DatasetId, SplitSource, utc_now};
+use crate::domain::{DataDir, Dataset, DatasetId, SplitSource, utc_now};
 use crate::http::ApiError;
 
 use super::UploadFolder;
-use super::fields::UploadFields;
+use super::fields::{UploadFields, UploadKind};
 use super::receive::{ReceivedFile, Upload};
 
 /// Reads what was received, splits it, and writes it in its stored form into the same folder. Takes seconds for large
@@ -16,7 +16,7 @@ use super::receive::{ReceivedFile, Upload};
 /// # Errors
 /// 413 and 422 for what is wrong with the files, 507 where the disk is full.
 pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> Result<Dataset, ApiError> {
-    let Upload { fields, file, eval_file } = upload;
+    let Upload { kind, fields, file, eval_file } = upload;
     let main = read(folder, fields, file, "").map_err(|error| ApiError::dataset(error, "file"))?;
     let ReadOutcome { pairs, format, mapping, ignored_columns, mut duplicate_rows, mut duplicate_positives } = main;
     let (train, eval, split) = match eval_file {
@@ -33,9 +33,13 @@ pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> R
             (pairs, eval, SplitSource::File)
         }
     };
-    // Before the stored form is written, so that the disk never holds both.
-    for received in [Some(file), eval_file.as_ref()].into_iter().flatten() {
-        std::fs::remove_file(&received.path).map_err(ApiError::io)?;
+    let original_bytes = match kind {
+        UploadKind::File => Some(keep_original(folder, file).map_err(ApiError::io)?),
+        // Before the stored form is written, so that the disk never holds both.
+        UploadKind::Dataset => std::fs::remove_file(&file.path).map(|()| None).map_err(ApiError::io)?,
+    };
+    if let Some(eval_file) = eval_file {
+        std::fs::remove_file(&eval_file.path).map_err(ApiError::io)?;
     }
     let size_bytes = write_stored(folder.path(), &train, &eval)?;
     Ok(Dataset {
@@ -53,8 +57,18 @@ pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> R
         sha256: file.sha256.clone(),
         eval_sha256: eval_file.as_ref().map(|file| file.sha256.clone()),
         size_bytes,
+        original_bytes,
         created_at: utc_now(),
     })
+}
+
+/// Lets the received file stay, under its final name and forced to the disk; returns its size.
+fn keep_original(folder: &UploadFolder, file: &ReceivedFile) -> std::io::Result<u64> {
+    let path = folder.path().join(DataDir::ORIGINAL);
+    std::fs::rename(&file.path, &path)?;
+    let original = std::fs::File::open(&path)?;
+    original.sync_all()?;
+    Ok(original.metadata()?.len())
 }
 
 fn read(

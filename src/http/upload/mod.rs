@@ -9,7 +9,7 @@ mod folder;
 mod ingest;
 mod receive;
 
-pub(super) use fields::{UploadFields, UploadForm};
+pub(super) use fields::{FINE_TUNE, FileForm, UploadFields, UploadForm, UploadKind};
 pub(super) use folder::UploadFolder;
 pub(super) use ingest::ingest;
 pub(super) use receive::receive;

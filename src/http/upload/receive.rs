@@ -14,7 +14,7 @@ use crate::http::{ApiError, ErrorCode};
 
 use super::UploadFolder;
 use super::body::{BodyError, Unread, bounded};
-use super::fields::{MAX_FIELD_BYTES, UploadFields};
+use super::fields::{FINE_TUNE, MAX_FIELD_BYTES, UploadFields, UploadKind};
 
 /// Parts of a form, known or not.
 const MAX_PARTS: usize = 64;
@@ -22,6 +22,7 @@ const MAX_PARTS: usize = 64;
 /// What was received, on disk.
 #[derive(Debug)]
 pub(crate) struct Upload {
+    pub(super) kind: UploadKind,
     pub(super) fields: UploadFields,
     pub(super) file: ReceivedFile,
     pub(super) eval_file: Option<ReceivedFile>,
@@ -36,16 +37,21 @@ pub(super) struct ReceivedFile {
     pub(super) content_type: Option<String>,
 }
 
-/// Receives an upload of at most `limit` bytes into `folder`.
+/// Receives an upload of at most `limit` bytes into `folder`. A file comes as a form, a dataset in either way.
 ///
 /// # Errors
 /// 400, 408, 413, 415 and 507 as soon as they show; 422 with all wrong fields at the end.
-pub(crate) async fn receive(request: Request, limit: u64, folder: &UploadFolder) -> Result<Upload, ApiError> {
+pub(crate) async fn receive(
+    request: Request,
+    kind: UploadKind,
+    limit: u64,
+    folder: &UploadFolder,
+) -> Result<Upload, ApiError> {
     let announced = header_text(request.headers(), header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     if announced.is_some_and(|length: u64| length > limit) {
         return Err(BodyError::TooLarge(limit).into());
     }
-    let mut received = Received::default();
+    let mut received = Received { kind, ..Received::default() };
     let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
     let Query(query) = query.map_err(|error| ApiError::new(ErrorCode::MalformedRequest, error.body_text()))?;
     for (field, text) in query {
@@ -54,6 +60,9 @@ pub(crate) async fn receive(request: Request, limit: u64, folder: &UploadFolder)
     let content_type = header_text(request.headers(), header::CONTENT_TYPE);
     if essence(content_type.as_deref()) == "multipart/form-data" {
         receive_form(request, limit, folder, &mut received).await?;
+    } else if kind == UploadKind::File {
+        let message = "the body must be a form, sent with `content-type: multipart/form-data`";
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType, message));
     } else {
         check_encodings(request.headers(), content_type.as_deref())?;
         let pieces = bounded_whole(request.into_body(), limit);
@@ -147,6 +156,9 @@ fn part_error(error: MultipartError) -> ApiError {
 /// What has been received so far.
 #[derive(Debug, Default)]
 struct Received {
+    kind: UploadKind,
+    /// What the file is for, where it is one.
+    purpose: Option<String>,
     fields: UploadFields,
     errors: Vec<FieldError>,
     file: Option<ReceivedFile>,
@@ -155,18 +167,34 @@ struct Received {
 
 impl Received {
     fn set(&mut self, field: &str, text: &str) {
-        if let Err(error) = self.fields.set(field, text) {
-            self.errors.push(error);
-        }
+        let set = match (self.kind, field) {
+            (UploadKind::File, "purpose") if text == FINE_TUNE => {
+                self.purpose = Some(text.to_owned());
+                Ok(())
+            }
+            (UploadKind::File, "purpose") => {
+                self.purpose = Some(text.to_owned());
+                Err(FieldError::new(field, format!("only files of the purpose `{FINE_TUNE}` are taken")))
+            }
+            (UploadKind::File, "expires_after[anchor]" | "expires_after[seconds]") => Err(FieldError::new(
+                field,
+                "files do not expire here; leave it out, and delete the file when it is done",
+            )),
+            _ => self.fields.set(field, text),
+        };
+        self.errors.extend(set.err());
     }
 
     fn finish(self) -> Result<Upload, ApiError> {
-        let Self { fields, mut errors, file, eval_file } = self;
+        let Self { kind, purpose, fields, mut errors, file, eval_file } = self;
+        if kind == UploadKind::File && purpose.is_none() {
+            errors.push(FieldError::new("purpose", format!("`{FINE_TUNE}` is expected")));
+        }
         if eval_file.is_some() && fields.test_size.is_some() {
             errors.push(FieldError::new("test_size", "it is not to be given beside eval_file, whose rows evaluate"));
         }
         match file {
-            Some(file) if errors.is_empty() => Ok(Upload { fields, file, eval_file }),
+            Some(file) if errors.is_empty() => Ok(Upload { kind, fields, file, eval_file }),
             file => {
                 if file.is_none() {
                     errors.push(FieldError::new("file", "a part that holds the rows is expected"));

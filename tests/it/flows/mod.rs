@@ -4,6 +4,7 @@
 mod cancel;
 mod crash;
 mod full_disk;
+mod pause;
 mod refusals;
 mod walkthrough;
 mod whole_job;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use matryo::domain::{Dataset, JobId};
+use matryo::domain::{Dataset, EventRecord, JobEvent, JobId};
 use serde_json::{Value, json};
 
 use super::rows;
@@ -27,11 +27,22 @@ impl TestApp {
 
     /// Waits until a job has told something of this type.
     pub(crate) async fn told(&self, id: JobId, type_name: &str) {
+        self.heard(id, |record| record.event.type_name() == type_name).await;
+    }
+
+    /// Waits until a job has told that it stands so.
+    pub(crate) async fn told_status(&self, id: JobId, word: &str) {
+        let is_it =
+            |record: &EventRecord| matches!(record.event, JobEvent::Status { status, .. } if status.as_str() == word);
+        self.heard(id, is_it).await;
+    }
+
+    async fn heard(&self, id: JobId, is_it: impl Fn(&EventRecord) -> bool) {
         let mut feed = self.state.worker.follow(id, None).await.expect("the job is there");
         loop {
             let next = tokio::time::timeout(PATIENCE, feed.next()).await.expect("it comes in time");
             let record = next.expect("the store answers").expect("the job goes on");
-            if record.event.type_name() == type_name {
+            if is_it(&record) {
                 return;
             }
         }

@@ -25,6 +25,7 @@ pub(crate) fn dataset() -> Dataset {
         sha256: "ab".repeat(32),
         eval_sha256: None,
         size_bytes: 1234,
+        original_bytes: None,
         created_at: utc_now(),
     }
 }
@@ -66,6 +67,8 @@ pub(crate) fn job(dataset: &Dataset, model: &Model) -> Job {
         name: Some("first try".into()),
         status: JobStatus::Queued,
         cancel_requested: false,
+        pause_requested: false,
+        metadata: None,
         dataset_id: dataset.id,
         eval_dataset_id: None,
         base_model: model.name.clone(),

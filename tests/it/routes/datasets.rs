@@ -4,6 +4,7 @@ use std::io::Write;
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, header};
+use matryo::store::ListOrder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -266,7 +267,7 @@ async fn a_full_database_is_told_and_nothing_stays() {
     }
     let message = last.expect("the database never got full").expect_error(507, "disk_full");
     assert!(message.contains("free some space"), "{message}");
-    let rows = store.list_datasets(None, 1000).await.unwrap().items.len();
+    let rows = store.list_datasets(ListOrder::NewestFirst, None, 1000).await.unwrap().items.len();
     assert_eq!(folders(&full), rows);
 }
 

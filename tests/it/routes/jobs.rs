@@ -61,7 +61,7 @@ async fn an_unknown_job_is_not_found_everywhere() {
         for path in ["", "/metrics", "/events", "/checkpoints", "/checkpoints/best", "/checkpoints/1/archive"] {
             app.get(&format!("/v1/jobs/{id}{path}")).await.expect_error(404, "not_found");
         }
-        for path in ["cancel", "resume"] {
+        for path in ["cancel", "pause", "resume"] {
             app.post(&format!("/v1/jobs/{id}/{path}")).await.expect_error(404, "not_found");
         }
         app.delete(&format!("/v1/jobs/{id}")).await.expect_error(404, "not_found");

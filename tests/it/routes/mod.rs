@@ -10,6 +10,8 @@ mod embed_all;
 mod embedding_models;
 mod errors;
 mod events;
+mod files;
+mod fine_tuning;
 mod info;
 mod jobs;
 mod metrics;

@@ -43,12 +43,13 @@ async fn what_is_given_is_kept() {
     let app = TestApp::start_training_by(FakeTrainer::good()).await;
     let dataset = app.add_inputs().await;
     let body = json!({
-        "name": "second try", "dataset_id": dataset.id, "eval_dataset_id": dataset.id, "base_model": "tiny",
+        "name": "second try", "metadata": {"team": "search"}, "dataset_id": dataset.id, "eval_dataset_id": dataset.id, "base_model": "tiny",
         "training": {"num_train_epochs": 1, "matryoshka_dims": [8, 32], "matryoshka_weights": [1, 2],
             "metric_for_best_model": "eval_dim_8_cosine_map@100", "lr_scheduler_type": "linear", "precision": "float32"},
     });
     let job = app.post_json("/v1/jobs", &body).await.expect(201);
     assert_eq!((&job["name"], &job["eval_dataset_id"]), (&body["name"], &body["eval_dataset_id"]));
+    assert_eq!(job["metadata"], body["metadata"]);
     let training = &job["training"];
     assert_eq!((&training["epochs"], &training["lr_scheduler_type"]), (&json!(1), &json!("linear")));
     assert_eq!(training["precision"], "float32");
@@ -116,6 +117,12 @@ async fn each_refusal_says_what_to_do() {
         (json!({"dataset_id": id, "base_model": 3}), "base_model", "a text of 1 to 300 characters"),
         (json!({"dataset_id": id, "base_model": "tiny", "name": "x".repeat(201)}), "name", "1 to 200 characters"),
         (json!({"dataset_id": id, "base_model": "tiny", "training": []}), "training", "an object"),
+        (
+            json!({"dataset_id": id, "base_model": "tiny", "metadata": ["x"]}),
+            "metadata",
+            "an object of at most 16 texts",
+        ),
+        (json!({"dataset_id": id, "base_model": "tiny", "metadata": {"k": 1}}), "metadata.k", "a text of at most 512"),
         (
             json!({"dataset_id": id, "base_model": "tiny", "training": {"epochs": 1, "num_train_epochs": 2}}),
             "training",

@@ -1,7 +1,7 @@
 //! Datasets' rows.
 
 use matryo::domain::{Dataset, DatasetFormat, DatasetId, SplitSource};
-use matryo::store::StoreError;
+use matryo::store::{ListOrder, StoreError};
 
 use super::{Fixture, assert_not_found, conflict};
 use crate::helpers::rows;
@@ -37,9 +37,9 @@ async fn pages_hold_every_dataset_once_newest_first() {
         fixture.store.insert_dataset(&dataset).await.expect("it is stored");
         ids.insert(0, dataset.id);
     }
-    let first = fixture.store.list_datasets(None, 3).await.expect("a page");
+    let first = fixture.store.list_datasets(ListOrder::NewestFirst, None, 3).await.expect("a page");
     let cursor: DatasetId = first.next_cursor.expect("there are more").parse().expect("the cursor is an id");
-    let second = fixture.store.list_datasets(Some(cursor), 3).await.expect("a page");
+    let second = fixture.store.list_datasets(ListOrder::NewestFirst, Some(cursor), 3).await.expect("a page");
     assert_eq!(second.next_cursor, None);
     let seen: Vec<DatasetId> = first.items.iter().chain(&second.items).map(|dataset| dataset.id).collect();
     assert_eq!(seen, ids);

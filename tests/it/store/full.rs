@@ -27,7 +27,7 @@ async fn a_full_database_says_so_and_still_reads() {
     };
     assert!(matches!(error, StoreError::Full(_)), "{error:?}");
     assert!(error.to_string().contains("free some space"), "{error}");
-    let page = store.list_jobs(Default::default(), None, 10_000).await.expect("it still reads");
+    let page = store.list_jobs(&Default::default(), None, 10_000).await.expect("it still reads");
     assert_eq!(page.items.len(), stored, "nothing is half stored");
 
     // Every connection takes part again once there is room.

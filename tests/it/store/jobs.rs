@@ -61,7 +61,7 @@ async fn pages_hold_every_job_once_newest_first() {
     let mut seen = Vec::new();
     let mut after = None;
     loop {
-        let page = fixture.store.list_jobs(JobFilter::default(), after, 2).await.expect("a page");
+        let page = fixture.store.list_jobs(&JobFilter::default(), after, 2).await.expect("a page");
         assert!(page.items.len() <= 2);
         seen.extend(page.items.iter().map(|job| job.id));
         let Some(cursor) = page.next_cursor else { break };
@@ -69,7 +69,7 @@ async fn pages_hold_every_job_once_newest_first() {
     }
     assert_eq!(seen, ids);
     // A last page that is exactly full does not promise another.
-    let page = fixture.store.list_jobs(JobFilter::default(), None, 5).await.expect("a page");
+    let page = fixture.store.list_jobs(&JobFilter::default(), None, 5).await.expect("a page");
     assert_eq!((page.items.len(), page.next_cursor), (5, None));
 }
 
@@ -81,8 +81,8 @@ async fn a_list_by_status_holds_that_status_alone() {
     for (status, expected) in
         [(JobStatus::Running, vec![running]), (JobStatus::Queued, vec![queued]), (JobStatus::Failed, vec![])]
     {
-        let filter = JobFilter { status: Some(status) };
-        let page = fixture.store.list_jobs(filter, None, 10).await.expect("a page");
+        let filter = JobFilter { status: Some(status), metadata: None };
+        let page = fixture.store.list_jobs(&filter, None, 10).await.expect("a page");
         assert_eq!(page.items.iter().map(|job| job.id).collect::<Vec<_>>(), expected, "{status:?}");
         assert_eq!(fixture.store.count_jobs(status).await.expect("they are counted"), expected.len() as u64);
     }

@@ -3,6 +3,7 @@
 mod cancel;
 mod events;
 mod failures;
+mod pause;
 mod queue;
 mod recovery;
 
