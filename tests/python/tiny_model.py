@@ -1,4 +1,5 @@
-"""A BERT of two layers and hidden size 32 with random weights, by the standard library alone: tiny_model.py FOLDER.
+"""A BERT of two layers and hidden size 32 with random weights, by the standard library alone:
+tiny_model.py FOLDER [SEED].
 
 For checks that need a model outside of the Rust tests, which make their own (tests/it/helpers/tiny_model.rs).
 """
@@ -37,9 +38,9 @@ def shapes():
         yield f"{name}.LayerNorm.bias", [HIDDEN]
 
 
-def safetensors():
+def safetensors(seed):
     """The weights' file: the header's length, the header, the numbers."""
-    random.seed(1)
+    random.seed(seed)
     header, body = {}, b""
     for name, shape in shapes():
         middle = 1.0 if name.endswith("LayerNorm.weight") else 0.0
@@ -96,6 +97,7 @@ MODULES = [
 
 def main():
     folder = pathlib.Path(sys.argv[1])
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
     for name, value in {
         "config.json": CONFIG,
@@ -105,7 +107,7 @@ def main():
         "sentence_bert_config.json": {"max_seq_length": POSITIONS, "do_lower_case": False},
     }.items():
         (folder / name).write_text(json.dumps(value, indent=2) + "\n")
-    (folder / "model.safetensors").write_bytes(safetensors())
+    (folder / "model.safetensors").write_bytes(safetensors(seed))
 
 
 if __name__ == "__main__":
