@@ -1,6 +1,7 @@
 //! Text in, vectors out: models loaded on demand, and the thread that embeds with them.
 
 mod batch;
+mod embed;
 mod error;
 mod metrics;
 mod prepare;
@@ -10,8 +11,17 @@ mod request;
 mod resolve;
 mod service;
 mod thread;
+mod tokens;
 pub mod vectors;
 
 pub use error::EmbedError;
 pub use request::{EmbedInput, EmbedRequest, Embeddings, Timings, TokenEmbeddings};
 pub use service::{EmbeddingService, MAX_BATCH_TOKENS, ServingOptions};
+
+/// Work of some milliseconds that must not hold up other requests.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EmbedError> + Send + 'static,
+) -> Result<T, EmbedError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(EmbedError::Failed("the tokenizer broke down on the request")))
+}

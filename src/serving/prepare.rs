@@ -20,6 +20,7 @@ pub(super) struct Preparation<'m> {
     prompt: Option<&'m str>,
     truncate: bool,
     end: CutEnd,
+    own_token_ids: bool,
 }
 
 impl<'m> Preparation<'m> {
@@ -56,7 +57,13 @@ impl<'m> Preparation<'m> {
             ));
         }
         if errors.is_empty() {
-            Ok(Self { tokenizer, prompt, truncate: request.truncate, end: request.truncation_direction })
+            Ok(Self {
+                tokenizer,
+                prompt,
+                truncate: request.truncate,
+                end: request.truncation_direction,
+                own_token_ids: request.own_token_ids,
+            })
         } else {
             Err(EmbedError::Invalid(errors))
         }
@@ -127,7 +134,8 @@ impl<'m> Preparation<'m> {
         if ids.is_empty() {
             return Err(Refusal { message: "at least one token id is expected".into(), of_tokens: false });
         }
-        self.tokenizer.check_vocabulary(&ids).map_err(|error| Refusal::of_tokens(error.to_string()))?;
+        let check = if self.own_token_ids { TextTokenizer::check_own } else { TextTokenizer::check_vocabulary };
+        check(self.tokenizer, &ids).map_err(|error| Refusal::of_tokens(error.to_string()))?;
         if self.truncate {
             cut(&mut ids, self.tokenizer.max_seq_length(), self.end);
         }

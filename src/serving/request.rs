@@ -31,6 +31,8 @@ pub struct EmbedRequest {
     pub truncation_direction: CutEnd,
     /// The name of one of the model's prompts, put before each text.
     pub prompt_name: Option<String>,
+    /// True to refuse token ids that the model's tokenizer cannot have made of a text; false takes what is in its vocabulary.
+    pub own_token_ids: bool,
 }
 
 /// Where a request's time went.

@@ -1,34 +1,25 @@
-//! The service that embeds: the handle that the rest of the program holds.
-//!
-//! A request takes its places among those that may wait, finds its model, is tokenised off the async threads, goes
-//! through the queue to the one thread that computes, and comes back as vectors.
+//! The service that embeds: the handle that the rest of the program holds, which models it has in memory, how much may
+//! wait. What it answers stands in `embed` and `tokens`.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::data::tokenization::Token;
-use crate::domain::{DataDir, FieldError, ModelReference, ModelSummary, Precision};
+use crate::domain::{DataDir, ModelReference, ModelSummary, Precision};
 use crate::model::{ModelError, Purpose, SentenceEncoder};
 use crate::store::Store;
 
-use super::batch::{Computed, Output, Work};
-use super::prepare::Preparation;
 use super::queue::Queue;
 use super::registry::Registry;
 use super::resolve::{self, resolve};
-use super::{EmbedError, EmbedInput, EmbedRequest, Embeddings, Timings, TokenEmbeddings, thread, vectors};
+use super::{EmbedError, off_thread, thread};
 
 /// Tokens that are computed at once: enough to keep the cores busy, few enough that nobody waits long for a turn.
 pub const MAX_BATCH_TOKENS: usize = 4096;
-/// Numbers in an answer of token embeddings; each takes about ten bytes as JSON.
-const MAX_TOKEN_NUMBERS: usize = 1 << 23;
-/// Text that one request may have taken apart into tokens; the answer is a hundred times larger.
-const MAX_TOKENIZE_BYTES: usize = 1 << 20;
 
 /// The service's limits.
 #[derive(Debug, Clone)]
@@ -60,18 +51,18 @@ impl Default for ServingOptions {
 
 /// Embeds; clones share the loaded models and the thread.
 #[derive(Debug, Clone)]
-pub struct EmbeddingService(Arc<Inner>);
+pub struct EmbeddingService(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     precision: Precision,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     store: Store,
     data_dir: DataDir,
     registry: Registry<SentenceEncoder>,
     /// Places for texts that wait; closed when the server stops.
     places: Arc<Semaphore>,
     max_waiting_texts: u32,
-    queue: Arc<Queue<SentenceEncoder>>,
+    pub(super) queue: Arc<Queue<SentenceEncoder>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -100,125 +91,6 @@ impl EmbeddingService {
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.0.precision
-    }
-
-    /// Embeds.
-    ///
-    /// # Errors
-    /// See [`EmbedError`].
-    pub async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, EmbedError> {
-        let (dimensions, is_normalized) = (request.dimensions, request.normalize);
-        let (encoder, tokens, computed, timings) = self.compute(request, Output::Pooled).await?;
-        let full = encoder.summary().dimension;
-        let dimension = dimensions.unwrap_or(full);
-        let mut values = vectors::truncate(computed, full, dimension);
-        if is_normalized {
-            vectors::normalize(&mut values, dimension);
-        }
-        let matryoshka_dims = encoder.matryoshka_dims().map(<[usize]>::to_vec);
-        Ok(Embeddings { dimension, full_dimension: full, values, tokens, matryoshka_dims, timings })
-    }
-
-    /// Embeds every token of the texts; the request's `dimensions` and `normalize` have no meaning here.
-    ///
-    /// # Errors
-    /// As [`EmbeddingService::embed`]; [`EmbedError::Invalid`] also where the answer would be too large.
-    pub async fn embed_tokens(&self, request: EmbedRequest) -> Result<TokenEmbeddings, EmbedError> {
-        let request = EmbedRequest { dimensions: None, ..request };
-        let (encoder, tokens, values, timings) = self.compute(request, Output::Tokens).await?;
-        Ok(TokenEmbeddings { dimension: encoder.summary().dimension, values, tokens, timings })
-    }
-
-    /// The tokens of each text with the model's tokenizer, uncut, after one of the model's prompts where it is named.
-    ///
-    /// # Errors
-    /// As [`EmbeddingService::embed`].
-    pub async fn tokenize(
-        &self,
-        model: &ModelReference,
-        texts: Vec<String>,
-        add_special_tokens: bool,
-        prompt_name: Option<&str>,
-    ) -> Result<Vec<Vec<Token>>, EmbedError> {
-        let place = self.0.place(texts.len())?;
-        let invalid = |field: &str, message: String| EmbedError::Invalid(vec![FieldError::new(field, message)]);
-        if texts.is_empty() {
-            return Err(invalid("inputs", "at least one text is expected".into()));
-        }
-        let bytes: usize = texts.iter().map(String::len).sum();
-        if bytes > MAX_TOKENIZE_BYTES {
-            return Err(invalid(
-                "inputs",
-                format!("{bytes} bytes of text, but {MAX_TOKENIZE_BYTES} at most are taken"),
-            ));
-        }
-        let encoder = self.0.model(model).await?;
-        let prompt = match prompt_name {
-            None => String::new(),
-            Some(name) => {
-                let no_prompt =
-                    || invalid("prompt_name", super::prepare::no_such_prompt(name, encoder.prompts().keys()));
-                encoder.prompts().get(name).cloned().ok_or_else(no_prompt)?
-            }
-        };
-        off_thread(move || {
-            let _place = place;
-            let tokens = |(index, text): (usize, &String)| {
-                let tokens = encoder.tokenizer().tokens(&format!("{prompt}{text}"), add_special_tokens);
-                tokens.map_err(|error| invalid(&format!("inputs[{index}]"), error.to_string()))
-            };
-            texts.iter().enumerate().map(tokens).collect()
-        })
-        .await
-    }
-
-    /// The texts of token ids with the model's tokenizer.
-    ///
-    /// # Errors
-    /// As [`EmbeddingService::embed`]; [`EmbedError::BadTokens`] where an id is not in the vocabulary.
-    pub async fn decode(
-        &self,
-        model: &ModelReference,
-        ids: Vec<Vec<u32>>,
-        skip_special_tokens: bool,
-    ) -> Result<Vec<String>, EmbedError> {
-        let place = self.0.place(ids.len())?;
-        let encoder = self.0.model(model).await?;
-        off_thread(move || {
-            let _place = place;
-            let text = |(index, ids): (usize, &Vec<u32>)| {
-                let text = encoder.tokenizer().decode(ids, skip_special_tokens);
-                text.map_err(|error| {
-                    EmbedError::BadTokens(vec![FieldError::new(format!("ids[{index}]"), error.to_string())])
-                })
-            };
-            ids.iter().enumerate().map(text).collect()
-        })
-        .await
-    }
-
-    /// Refuses token ids that the model's tokenizer cannot have made of a text: those outside its vocabulary, and those
-    /// without the special tokens that it puts round every text.
-    ///
-    /// # Errors
-    /// As [`EmbeddingService::embed`]; [`EmbedError::BadTokens`] for the first such input.
-    pub async fn check_token_ids(&self, model: &ModelReference, inputs: &[EmbedInput]) -> Result<(), EmbedError> {
-        let ids = |input: &EmbedInput| matches!(input, EmbedInput::TokenIds(_));
-        if !inputs.iter().any(ids) {
-            return Ok(());
-        }
-        let encoder = self.0.model(model).await?;
-        for (index, input) in inputs.iter().enumerate() {
-            if let EmbedInput::TokenIds(ids) = input
-                && let Err(error) = encoder.tokenizer().check_own(ids)
-            {
-                return Err(EmbedError::BadTokens(vec![FieldError::new(
-                    format!("inputs[{index}]"),
-                    error.to_string(),
-                )]));
-            }
-        }
-        Ok(())
     }
 
     /// What a model is, from its files alone: it is not loaded.
@@ -298,59 +170,9 @@ impl EmbeddingService {
     }
 }
 
-/// What a request computed: by which model, each input's tokens, the numbers, where the time went.
-type Computation = (Arc<SentenceEncoder>, Vec<usize>, Vec<f32>, Timings);
-
-impl EmbeddingService {
-    async fn compute(&self, request: EmbedRequest, output: Output) -> Result<Computation, EmbedError> {
-        let place = self.0.place(request.inputs.len())?;
-        let limit = self.0.timeout;
-        // A caller who is given up on has left: the queue skips what is not computed yet.
-        let computed = tokio::time::timeout(limit, self.compute_in(place, request, output)).await;
-        computed.unwrap_or(Err(EmbedError::TimedOut { seconds: limit.as_secs() }))
-    }
-
-    async fn compute_in(
-        &self,
-        place: OwnedSemaphorePermit,
-        request: EmbedRequest,
-        output: Output,
-    ) -> Result<Computation, EmbedError> {
-        let encoder = self.0.model(&request.model).await?;
-        let (tokenizing, queue) = (Arc::clone(&encoder), Arc::clone(&self.0.queue));
-        // The place goes along: a caller who leaves does not make room while his texts are still worked on.
-        let (tokens, tokenization, answer) = off_thread(move || {
-            let begun = Instant::now();
-            let full = tokenizing.summary().dimension;
-            let preparation = Preparation::new(tokenizing.tokenizer(), tokenizing.prompts(), full, &request)?;
-            let sequences = preparation.token_ids(request.inputs)?;
-            let tokens: Vec<usize> = sequences.iter().map(Vec::len).collect();
-            check_answer(output, tokens.iter().sum(), full)?;
-            let tokenization = begun.elapsed();
-            let (work, answer) = Work::new(tokenizing, output, sequences, place);
-            queue.push([work]);
-            Ok((tokens, tokenization, answer))
-        })
-        .await?;
-        // The sender is dropped unused only where the thread has died.
-        let Computed { values, queue, inference } = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
-        Ok((encoder, tokens, values, Timings { tokenization, queue, inference }))
-    }
-}
-
-/// Refuses what would answer with more numbers than anybody reads.
-fn check_answer(output: Output, tokens: usize, dimension: usize) -> Result<(), EmbedError> {
-    if output == Output::Pooled || tokens * dimension <= MAX_TOKEN_NUMBERS {
-        return Ok(());
-    }
-    let message = format!(
-        "{tokens} tokens of {dimension} numbers each, but {MAX_TOKEN_NUMBERS} numbers at most are answered; send fewer texts"
-    );
-    Err(EmbedError::Invalid(vec![FieldError::new("inputs", message)]))
-}
-
 impl Inner {
-    fn place(&self, texts: usize) -> Result<OwnedSemaphorePermit, EmbedError> {
+    /// Takes places for texts among those that may wait, or refuses them at once.
+    pub(super) fn place(&self, texts: usize) -> Result<OwnedSemaphorePermit, EmbedError> {
         let places = u32::try_from(texts).unwrap_or(u32::MAX).min(self.max_waiting_texts);
         Arc::clone(&self.places).try_acquire_many_owned(places).map_err(|error| match error {
             TryAcquireError::NoPermits => {
@@ -361,7 +183,8 @@ impl Inner {
         })
     }
 
-    async fn model(&self, reference: &ModelReference) -> Result<Arc<SentenceEncoder>, EmbedError> {
+    /// The model that a name means at this moment, in memory.
+    pub(super) async fn model(&self, reference: &ModelReference) -> Result<Arc<SentenceEncoder>, EmbedError> {
         let mut resolved = resolve(&self.store, &self.data_dir, reference).await?;
         loop {
             let loaded = self.registry.get(resolved.clone()).await;
@@ -380,14 +203,6 @@ fn load(folder: &Path, precision: Precision) -> Result<(SentenceEncoder, u64), M
     let encoder = SentenceEncoder::load_in(folder, precision, Purpose::Inference)?;
     let bytes = encoder.bytes() as u64;
     Ok((encoder, bytes))
-}
-
-/// Work of some milliseconds that must not hold up other requests.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EmbedError> + Send + 'static,
-) -> Result<T, EmbedError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or(Err(EmbedError::Failed("the tokenizer broke down on the request")))
 }
 
 impl Drop for Inner {

@@ -66,6 +66,7 @@ pub(super) async fn embed(
         truncate: request.truncate.unwrap_or(true),
         truncation_direction: request.truncation_direction.unwrap_or_default().into(),
         prompt_name: request.prompt_name,
+        own_token_ids: false,
     };
     let embeddings = state.embedding.embed(request).await?;
     let tokens = embeddings.tokens.iter().sum();

@@ -59,6 +59,7 @@ pub(super) async fn embed_all(
         truncate: request.truncate.unwrap_or(true),
         truncation_direction: request.truncation_direction.unwrap_or_default().into(),
         prompt_name: request.prompt_name,
+        own_token_ids: false,
     };
     let embeddings = state.embedding.embed_tokens(request).await?;
     let of_text = |values: &[f32]| values.chunks_exact(embeddings.dimension).map(<[f32]>::to_vec).collect();

@@ -141,7 +141,6 @@ pub(super) async fn create_embeddings(
     let Asked { model, body: request } = asked;
     let inputs = request.input.0;
     check_input(&inputs, state.limits.max_client_batch_size)?;
-    state.embedding.check_token_ids(&model, &inputs).await.map_err(rename)?;
     let (texts, characters) = (inputs.len(), characters(&inputs));
     let embed = serving::EmbedRequest {
         model: model.clone(),
@@ -151,6 +150,7 @@ pub(super) async fn create_embeddings(
         truncate: true,
         truncation_direction: CutEnd::Right,
         prompt_name: None,
+        own_token_ids: true,
     };
     let embeddings = state.embedding.embed(embed).await.map_err(rename)?;
     let format = request.encoding_format.unwrap_or_default();

@@ -85,6 +85,7 @@ pub(super) async fn similarity(
         truncate: parameters.truncate.unwrap_or(true),
         truncation_direction: parameters.truncation_direction.unwrap_or_default().into(),
         prompt_name: parameters.prompt_name,
+        own_token_ids: false,
     };
     let embeddings = state.embedding.embed(request).await.map_err(|error| {
         rename_inputs(error, |index| match index {

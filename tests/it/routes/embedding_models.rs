@@ -1,5 +1,7 @@
 //! Which model embeds: names, jobs, checkpoints, and models that cannot.
 
+use std::time::Duration;
+
 use futures::poll;
 use matryo::domain::{JobId, ModelStatus};
 use matryo::serving::{EmbedInput, EmbedRequest, EmbeddingService, ServingOptions};
@@ -134,6 +136,7 @@ async fn with_all_places_taken_clients_are_told_when_to_try_again() {
         truncate: true,
         truncation_direction: matryo::data::tokenization::CutEnd::Right,
         prompt_name: None,
+        own_token_ids: false,
     };
     let mut first = Box::pin(app.state.embedding.embed(request));
     assert!(poll!(&mut first).is_pending(), "it takes all places, being larger than they are");
@@ -142,6 +145,25 @@ async fn with_all_places_taken_clients_are_told_when_to_try_again() {
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(first.await.unwrap().rows().len(), 5);
     embed_with(&app, "base").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_there_in_time_is_given_up() {
+    let app = TestApp::start_with(|state| {
+        let options = ServingOptions { timeout: Duration::ZERO, max_waiting_texts: 2, ..ServingOptions::default() };
+        state.embedding = EmbeddingService::start(state.store.clone(), state.data_dir.clone(), options);
+    })
+    .await;
+    add_base_model(&app, "base", &tiny(1)).await;
+    // More often than there are places: those who gave up hold none for good.
+    for _ in 0..5 {
+        let answer = app.post_json("/embed", &json!({ "inputs": "x", "model": "base" })).await;
+        let message = answer.expect_tei_error(503, "Unhealthy");
+        assert!(message.contains("not embedded within 0 s"), "{message}");
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    let answer = app.post_json("/v1/embeddings", &json!({ "input": "x", "model": "base" })).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
 }
 
 #[tokio::test]

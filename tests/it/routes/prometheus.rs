@@ -229,6 +229,7 @@ async fn a_full_queue_shows_in_the_gauges_and_the_refusals() {
         truncate: true,
         truncation_direction: CutEnd::Right,
         prompt_name: None,
+        own_token_ids: false,
     };
     let mut first = Box::pin(service.embed(taking));
     assert!(poll!(&mut first).is_pending(), "it takes all places");

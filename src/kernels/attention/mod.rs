@@ -2,13 +2,17 @@
 //! mask nor padding. Forward keeps one number per token and head, from which backward makes the probabilities anew
 //! (Dao, Fu, Ermon, Rudra and Ré 2022), so that memory grows with the tokens and not with their square.
 
+mod by_head;
+#[cfg(test)]
+mod tests;
+
 use rayon::prelude::*;
 
 use super::dropout::DropoutStream;
 use super::matmul::{Accumulate, Layout, product};
-use super::team::Team;
 use super::vector::{dot, exp, max, sum, vectorized};
 use super::{room, with_scratch};
+pub(crate) use by_head::{attention_by_head, gather_heads};
 
 /// The shape of packed attention.
 #[derive(Debug, Clone, Copy)]
@@ -165,46 +169,6 @@ pub(crate) fn attention(
     );
 }
 
-/// As [`attention`], the same numbers, but keeps nothing for backward and writes `context` head by head,
-/// `[heads, tokens, head_size]`: so heads are tasks of their own, and a single sequence has work for all threads.
-pub(crate) fn attention_by_head(
-    team: &Team,
-    shape: Shape<'_>,
-    qkv: &[f32],
-    dropout: Option<DropoutStream>,
-    context: &mut [f32],
-) {
-    let tokens = qkv.len() / (3 * shape.hidden());
-    let heads = context.chunks_exact_mut(tokens * shape.head_size).enumerate();
-    let mut tasks: Vec<_> = heads
-        .flat_map(|(head, context)| {
-            let parts = cut(context, shape, shape.head_size);
-            shape.sequences().zip(parts).map(move |(sequence, context)| (sequence, head, context))
-        })
-        .collect();
-    tasks.sort_by_key(|(sequence, ..)| std::cmp::Reverse(sequence.length));
-    team.for_each(tasks.into_iter(), |(sequence, head, context)| {
-        let length = sequence.length;
-        with_scratch(|[probabilities, log_sums]| {
-            let probabilities = room(probabilities, length * length);
-            shape.probabilities(qkv, sequence, head, dropout, probabilities, room(log_sums, length));
-            let result = (context, Layout::dense(length, shape.head_size));
-            shape.mean_value(probabilities, qkv, sequence, head, result);
-        });
-    });
-}
-
-/// Gathers rows `first..` of a context by heads into `rows`, `[count, hidden]`.
-pub(crate) fn gather_heads(shape: Shape<'_>, context: &[f32], first: usize, rows: &mut [f32]) {
-    let tokens = context.len() / shape.hidden();
-    for (head, context) in context.chunks_exact(tokens * shape.head_size).enumerate() {
-        let values = context[first * shape.head_size..].chunks_exact(shape.head_size);
-        for (row, values) in rows.chunks_exact_mut(shape.hidden()).zip(values) {
-            row[head * shape.head_size..(head + 1) * shape.head_size].copy_from_slice(values);
-        }
-    }
-}
-
 /// From the gradient by the context writes the one by query, key and value. `qkv`, `log_sums` and `dropout` are those of
 /// forward.
 pub(crate) fn attention_backward(
@@ -272,108 +236,4 @@ pub(crate) fn attention_backward(
             }
         });
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbers(count: usize, step: usize) -> Vec<f32> {
-        (0..count).map(|index| ((index * step) % 23) as f32 * 0.1 - 1.1).collect()
-    }
-
-    /// The definition in float64, with the masks given as `[sequence * heads + head][query * length + key]`.
-    fn forward64(shape: Shape<'_>, qkv: &[f64], masks: &[Vec<f32>]) -> Vec<f64> {
-        let (hidden, size) = (shape.hidden(), shape.head_size);
-        let mut context = vec![0.0; qkv.len() / 3];
-        for sequence in shape.sequences() {
-            for head in 0..shape.heads {
-                let at = |token: usize, part: usize, column: usize| {
-                    qkv[(sequence.start + token) * 3 * hidden + part * hidden + head * size + column]
-                };
-                let mask = &masks[sequence.number * shape.heads + head];
-                for query in 0..sequence.length {
-                    let score = |key: usize| -> f64 {
-                        (0..size).map(|c| at(query, 0, c) * at(key, 1, c)).sum::<f64>() / (size as f64).sqrt()
-                    };
-                    let total: f64 = (0..sequence.length).map(|key| score(key).exp()).sum();
-                    for key in 0..sequence.length {
-                        let p = score(key).exp() / total * f64::from(mask[query * sequence.length + key]);
-                        for c in 0..size {
-                            context[(sequence.start + query) * hidden + head * size + c] += p * at(key, 2, c);
-                        }
-                    }
-                }
-            }
-        }
-        context
-    }
-
-    /// Forward against the definition, backward against central differences of it, in float64, at every `stride`th place.
-    fn check(lengths: &[usize], heads: usize, head_size: usize, dropout: Option<DropoutStream>, stride: usize) {
-        let mut cu_seqlens = vec![0];
-        cu_seqlens.extend(lengths.iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        }));
-        let shape = Shape { cu_seqlens: &cu_seqlens, heads, head_size };
-        let (tokens, hidden) = (lengths.iter().sum::<usize>(), shape.hidden());
-        let (qkv, d_context) = (numbers(tokens * 3 * hidden, 7), numbers(tokens * hidden, 5));
-        let masks: Vec<Vec<f32>> = shape
-            .sequences()
-            .flat_map(|sequence| (0..heads).map(move |head| (sequence, head)))
-            .map(|(sequence, head)| {
-                let mut mask = vec![1.0; sequence.length * sequence.length];
-                if let Some(dropout) = &dropout {
-                    dropout.apply(shape.unit(sequence, head), &mut mask);
-                }
-                mask
-            })
-            .collect();
-        let (mut context, mut log_sums) = (vec![f32::NAN; tokens * hidden], vec![f32::NAN; tokens * heads]);
-        attention(shape, &qkv, dropout, &mut context, &mut log_sums);
-        let mut qkv64: Vec<f64> = qkv.iter().map(|value| f64::from(*value)).collect();
-        for (value, expected) in context.iter().zip(forward64(shape, &qkv64, &masks)) {
-            assert!((f64::from(*value) - expected).abs() < 1e-5, "{lengths:?}: {value} and {expected}");
-        }
-        let mut d_qkv = vec![f32::NAN; qkv.len()];
-        attention_backward(shape, &qkv, &log_sums, dropout, &d_context, &mut d_qkv);
-        assert!(d_qkv.iter().all(|d| d.is_finite()));
-        for place in (0..qkv.len()).step_by(stride) {
-            let mut at = |by: f64| -> f64 {
-                qkv64[place] += by;
-                let context = forward64(shape, &qkv64, &masks);
-                qkv64[place] -= by;
-                context.iter().zip(&d_context).map(|(y, d)| y * f64::from(*d)).sum()
-            };
-            let slope = (at(1e-4) - at(-1e-4)) / 2e-4;
-            assert!((f64::from(d_qkv[place]) - slope).abs() < 2e-4, "{lengths:?}, {place}: {} {slope}", d_qkv[place]);
-        }
-    }
-
-    #[test]
-    fn forward_and_backward_agree_with_float64() {
-        for dropout in [None, DropoutStream::new(1, 2, 3, 0.3)] {
-            check(&[1, 7, 2, 17], 2, 5, dropout, 1);
-        }
-    }
-
-    #[test]
-    fn so_they_do_at_the_greatest_length() {
-        check(&[512, 1], 1, 32, DropoutStream::new(1, 2, 3, 0.1), 15_013);
-    }
-
-    proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn so_they_do_over_random_shapes(
-            lengths in proptest::collection::vec(1_usize..40, 1..6),
-            heads in 1_usize..4,
-            head_size in 1_usize..40,
-            rate in 0.0_f32..0.5,
-        ) {
-            check(&lengths, heads, head_size, DropoutStream::new(5, 6, 7, rate), 997);
-        }
-    }
 }

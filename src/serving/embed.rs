@@ -1,0 +1,97 @@
+//! From a request to vectors: it takes its places among those that may wait, finds its model, is tokenised off the async
+//! threads, goes through the queue to the one thread that computes, and comes back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::domain::FieldError;
+use crate::model::SentenceEncoder;
+
+use super::batch::{Computed, Output, Work};
+use super::prepare::Preparation;
+use super::{EmbedError, EmbedRequest, EmbeddingService, Embeddings, Timings, TokenEmbeddings, off_thread, vectors};
+
+/// Numbers in an answer of token embeddings; each takes about ten bytes as JSON.
+const MAX_TOKEN_NUMBERS: usize = 1 << 23;
+
+impl EmbeddingService {
+    /// Embeds.
+    ///
+    /// # Errors
+    /// See [`EmbedError`].
+    pub async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, EmbedError> {
+        let (dimensions, is_normalized) = (request.dimensions, request.normalize);
+        let (encoder, tokens, computed, timings) = self.compute(request, Output::Pooled).await?;
+        let full = encoder.summary().dimension;
+        let dimension = dimensions.unwrap_or(full);
+        let mut values = vectors::truncate(computed, full, dimension);
+        if is_normalized {
+            vectors::normalize(&mut values, dimension);
+        }
+        let matryoshka_dims = encoder.matryoshka_dims().map(<[usize]>::to_vec);
+        Ok(Embeddings { dimension, full_dimension: full, values, tokens, matryoshka_dims, timings })
+    }
+
+    /// Embeds every token of the texts; the request's `dimensions` and `normalize` have no meaning here.
+    ///
+    /// # Errors
+    /// As [`EmbeddingService::embed`]; [`EmbedError::Invalid`] also where the answer would be too large.
+    pub async fn embed_tokens(&self, request: EmbedRequest) -> Result<TokenEmbeddings, EmbedError> {
+        let request = EmbedRequest { dimensions: None, ..request };
+        let (encoder, tokens, values, timings) = self.compute(request, Output::Tokens).await?;
+        Ok(TokenEmbeddings { dimension: encoder.summary().dimension, values, tokens, timings })
+    }
+}
+
+/// What a request computed: by which model, each input's tokens, the numbers, where the time went.
+type Computation = (Arc<SentenceEncoder>, Vec<usize>, Vec<f32>, Timings);
+
+impl EmbeddingService {
+    async fn compute(&self, request: EmbedRequest, output: Output) -> Result<Computation, EmbedError> {
+        let place = self.0.place(request.inputs.len())?;
+        let limit = self.0.timeout;
+        // A caller who is given up on has left: the queue skips what is not computed yet.
+        let computed = tokio::time::timeout(limit, self.compute_in(place, request, output)).await;
+        computed.unwrap_or(Err(EmbedError::TimedOut { seconds: limit.as_secs() }))
+    }
+
+    async fn compute_in(
+        &self,
+        place: OwnedSemaphorePermit,
+        request: EmbedRequest,
+        output: Output,
+    ) -> Result<Computation, EmbedError> {
+        let encoder = self.0.model(&request.model).await?;
+        let (tokenizing, queue) = (Arc::clone(&encoder), Arc::clone(&self.0.queue));
+        // The place goes along: a caller who leaves does not make room while his texts are still worked on.
+        let (tokens, tokenization, answer) = off_thread(move || {
+            let begun = Instant::now();
+            let full = tokenizing.summary().dimension;
+            let preparation = Preparation::new(tokenizing.tokenizer(), tokenizing.prompts(), full, &request)?;
+            let sequences = preparation.token_ids(request.inputs)?;
+            let tokens: Vec<usize> = sequences.iter().map(Vec::len).collect();
+            check_answer(output, tokens.iter().sum(), full)?;
+            let tokenization = begun.elapsed();
+            let (work, answer) = Work::new(tokenizing, output, sequences, place);
+            queue.push([work]);
+            Ok((tokens, tokenization, answer))
+        })
+        .await?;
+        // The sender is dropped unused only where the thread has died.
+        let Computed { values, queue, inference } = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
+        Ok((encoder, tokens, values, Timings { tokenization, queue, inference }))
+    }
+}
+
+/// Refuses what would answer with more numbers than anybody reads.
+fn check_answer(output: Output, tokens: usize, dimension: usize) -> Result<(), EmbedError> {
+    if output == Output::Pooled || tokens * dimension <= MAX_TOKEN_NUMBERS {
+        return Ok(());
+    }
+    let message = format!(
+        "{tokens} tokens of {dimension} numbers each, but {MAX_TOKEN_NUMBERS} numbers at most are answered; send fewer texts"
+    );
+    Err(EmbedError::Invalid(vec![FieldError::new("inputs", message)]))
+}
