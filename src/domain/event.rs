@@ -90,6 +90,19 @@ pub enum TrainEvent {
     },
 }
 
+/// What a [`TrainEvent::Step`] tells of training itself.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct LoggedStep {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Mean loss over the steps since the last such event.
+    pub loss: f64,
+    /// The gradient's norm before clipping, at the last step.
+    pub grad_norm: f64,
+    /// The learning rate that the last step used.
+    pub learning_rate: f64,
+}
+
 /// One event of a job, as `/v1/jobs/{id}/events` sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]

@@ -68,6 +68,12 @@ impl MetricsTable {
         &self.rows
     }
 
+    /// How many columns it has.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.header().len()
+    }
+
     /// The rows by themselves.
     #[must_use]
     pub fn into_rows(self) -> Vec<MetricsRow> {

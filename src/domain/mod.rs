@@ -25,7 +25,7 @@ pub use checkpoint::Checkpoint;
 pub use clock::{unix_seconds, utc_now};
 pub use data_dir::DataDir;
 pub use dataset::{ColumnMapping, Dataset, DatasetFormat, Pair, RowError, Split, SplitSource};
-pub use event::{EventRecord, JobEvent, TrainEvent, TrainPhase};
+pub use event::{EventRecord, JobEvent, LoggedStep, TrainEvent, TrainPhase};
 pub use field_error::FieldError;
 pub use ids::{DatasetId, JobId, ModelId, ParseIdError};
 pub use job::{Job, JobError, JobStatus};

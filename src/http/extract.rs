@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody};
 use axum::extract::path::ErrorKind;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody, FormRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -32,6 +32,27 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
         let body =
             body.map_err(|_| body_timeout())?.map_err(|error| body_error(&error, state.limits.max_body_bytes))?;
         from_slice(&body).map(Self)
+    }
+}
+
+/// The fields of a form, as a browser sends them where no file is among them.
+#[derive(Debug)]
+pub(super) struct Form<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Form<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let form = tokio::time::timeout(BODY_TIMEOUT, axum::Form::<T>::from_request(request, state)).await;
+        match form.map_err(|_| body_timeout())? {
+            Ok(axum::Form(fields)) => Ok(Self(fields)),
+            Err(FormRejection::BytesRejection(error)) => Err(body_error(&error, state.limits.max_body_bytes)),
+            Err(FormRejection::InvalidFormContentType(_)) => {
+                let message = "a form is expected, sent with `content-type: application/x-www-form-urlencoded`";
+                Err(ApiError::new(ErrorCode::UnsupportedMediaType, message))
+            }
+            Err(other) => Err(ApiError::new(ErrorCode::MalformedRequest, other.body_text())),
+        }
     }
 }
 

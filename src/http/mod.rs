@@ -5,6 +5,7 @@
 //! has the same JSON; `openapi` describes all of it.
 
 mod accept;
+mod dashboard;
 mod download;
 mod error;
 mod extract;
@@ -17,6 +18,7 @@ pub mod openapi;
 mod page;
 mod pulls;
 mod routes;
+mod session;
 mod state;
 mod upload;
 
@@ -32,6 +34,7 @@ pub use state::{AppState, HttpLimits};
 pub fn router(state: AppState) -> Router {
     let (router, _) = routes::all().split_for_parts();
     let router = router
+        .merge(dashboard::routes())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(state.limits.max_body_bytes));

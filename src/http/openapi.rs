@@ -52,6 +52,10 @@ pub fn document() -> OpenApi {
             add_compute_headers(post);
         }
         let dialect = Dialect::of(path);
+        for operation in [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten() {
+            let forbidden = RefOr::Ref(Ref::from_response_name(Forbidden::NAME));
+            operation.responses.responses.entry("403".to_owned()).or_insert(forbidden);
+        }
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             complete(operation);
@@ -235,6 +239,7 @@ macro_rules! errors {
 errors! {
     Malformed = MalformedRequest: "The request is not what it claims to be, such as JSON that does not parse.";
     Empty = Empty: "The request is not what it claims to be, or empty.";
+    Forbidden = Forbidden: "A browser asks for it at another site's wish.";
     Unauthorized = Unauthorized: "The API key is missing or wrong.";
     NotFound = NotFound: "There is no such thing.";
     NotAcceptable = NotAcceptable: "None of the content types that the client accepts is offered.";

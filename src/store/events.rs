@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::domain::{Checkpoint, EventRecord, JobEvent, JobId, TrainEvent, utc_now};
+use crate::domain::{Checkpoint, EventRecord, JobEvent, JobId, LoggedStep, TrainEvent, utc_now};
 
 use super::rows::{get_json, get_parsed, get_u64, int, json};
 use super::{Store, StoreError, checkpoints, jobs, metrics};
@@ -130,6 +130,27 @@ impl Store {
             .iter()
             .map(|row| Ok((get_u64(row, "step")?, row.try_get("loss")?)))
             .collect::<Result<Vec<_>, sqlx::Error>>()?)
+    }
+}
+
+impl Store {
+    /// What a job logged step by step, in order: all of it, or where it is more than `most`, every so many of it and the
+    /// last.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn logged_steps(&self, job_id: JobId, most: u32) -> Result<Vec<LoggedStep>, StoreError> {
+        let rows = sqlx::query(
+            "select event from (
+                select event, row_number() over (order by id) as number, count(*) over () as total
+                from job_events where job_id = ?1 and type = 'step')
+             where (number - 1) % ((total + ?2 - 1) / ?2) = 0 or number = total order by number",
+        )
+        .bind(job_id.to_string())
+        .bind(most.max(1))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.iter().map(|row| get_json(row, "event")).collect::<Result<Vec<_>, sqlx::Error>>()?)
     }
 }
 

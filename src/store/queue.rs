@@ -47,6 +47,16 @@ impl Store {
         Ok(Some(change))
     }
 
+    /// The jobs that wait, in the order in which they will be taken, at most `limit`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn queued_jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
+        let rows =
+            sqlx::query("select * from jobs where status = 'queued' order by queue_position limit ?").bind(limit);
+        Ok(rows.fetch_all(&self.pool).await?.iter().map(job).collect::<Result<Vec<_>, _>>()?)
+    }
+
     /// Ends a running job.
     ///
     /// # Errors

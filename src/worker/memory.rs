@@ -37,6 +37,23 @@ impl PeakMemory {
     }
 }
 
+/// What the process holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessMemory {
+    /// Bytes held now.
+    pub now: u64,
+    /// The most bytes held since the running job began, or where the kernel's mark cannot be set back, since the start.
+    pub peak: u64,
+}
+
+impl ProcessMemory {
+    /// Reads it; none where the system does not tell.
+    #[must_use]
+    pub fn read() -> Option<Self> {
+        Some(Self { now: resident("VmRSS:")?, peak: resident("VmHWM:")? })
+    }
+}
+
 /// A line of /proc/self/status in bytes.
 fn resident(field: &str) -> Option<u64> {
     parse(&fs::read_to_string("/proc/self/status").ok()?, field)

@@ -45,6 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("candle_core", &["model"]),
     ("hf_hub", &["hub"]),
     ("clap", &["cli", "config"]),
+    ("maud", &["http"]),
     ("prometheus_client", &["telemetry", "serving"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),

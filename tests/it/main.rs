@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics is a test that fails")]
 
 mod cli;
+mod dashboard;
 mod data;
 mod flows;
 mod helpers;

@@ -16,6 +16,8 @@ pub enum ErrorCode {
     Empty,
     /// 401: the API key is missing or wrong.
     Unauthorized,
+    /// 403: a browser asks for it at another site's wish.
+    Forbidden,
     /// 404: there is no such thing.
     NotFound,
     /// 405: the path has no such method.
@@ -61,6 +63,7 @@ impl ErrorCode {
         match self {
             Self::MalformedRequest | Self::Empty => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,

@@ -3,10 +3,12 @@
 //! - TEI (text-embeddings-inference): `{"error": message, "error_type": word}`.
 //! - OpenAI: `{"error": {"message", "type", "param", "code"}}`.
 //! - Matryo's own, for every other path.
+//!
+//! A person who looks at a page reads a page.
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +16,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{ApiError, ErrorCode, ErrorDetails};
+use crate::http::middleware::REQUEST_ID;
+use crate::http::{AppState, dashboard};
 
 /// What OpenAI's clients look at before the status when they decide whether to try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -81,10 +85,31 @@ impl Dialect {
 }
 
 /// The layer that has errors written as the path's clients read them.
-pub(in crate::http) async fn speak_dialect(request: Request, next: Next) -> Response {
+pub(in crate::http) async fn speak_dialect(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let dialect = Dialect::of(request.uri().path());
     let is_head = request.method() == Method::HEAD;
-    dialect.render(next.run(request).await, is_head)
+    let is_page = is_page(&request, dialect);
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let response = next.run(request).await;
+    let error = response.extensions().get::<ApiError>().filter(|_| is_page);
+    let Some(error) = error else { return dialect.render(response, is_head) };
+    let page = dashboard::error_page(&state, error, id.as_ref().and_then(|id| id.to_str().ok()));
+    let (parts, body) = page.into_parts();
+    let mut response = response.map(|_| if is_head { Body::empty() } else { body });
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response.headers_mut().extend(parts.headers);
+    response
+}
+
+/// True where a person is to read the answer: at a page's address, and where a browser looks for a page that is not there.
+fn is_page(request: &Request, dialect: Dialect) -> bool {
+    let path = request.uri().path();
+    let is_browser = || {
+        let accepted = request.headers().get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+        accepted.is_some_and(|accepted| accepted.contains("text/html"))
+    };
+    let is_api = dialect != Dialect::Native || path.starts_with("/v1");
+    dashboard::is_page(request.method(), path) || (!is_api && request.method().is_safe() && is_browser())
 }
 
 /// The JSON of an error on the routes of text-embeddings-inference.
@@ -130,6 +155,7 @@ impl From<ErrorCode> for TeiErrorType {
             | ErrorCode::DiskFull => Self::Backend,
             ErrorCode::MalformedRequest
             | ErrorCode::Unauthorized
+            | ErrorCode::Forbidden
             | ErrorCode::NotFound
             | ErrorCode::MethodNotAllowed
             | ErrorCode::NotAcceptable

@@ -1,8 +1,9 @@
 //! What every request passes on its way to the router: a request id, the observer (log, metrics, traces), a net for
-//! panics, the API key.
+//! panics, the API key, a look at where a browser's request comes from.
 
 mod key;
 mod observe;
+mod origin;
 
 use std::any::Any;
 use std::time::Duration;
@@ -22,8 +23,10 @@ use super::error::speak_dialect;
 use super::{ApiError, AppState};
 use key::API_KEY;
 
+pub(super) use key::is_same;
+
 /// The header that carries a request's id both ways.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ids than this are a client's mistake or mischief, and would fill the log.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// How long a handler may take that only asks the database.
@@ -37,9 +40,10 @@ pub(super) fn wrap(router: Router<AppState>, state: &AppState) -> Router<AppStat
         .set_request_id(REQUEST_ID, NewRequestId)
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
         .propagate_request_id(REQUEST_ID)
-        .layer(middleware::from_fn(speak_dialect))
+        .layer(middleware::from_fn_with_state(state.clone(), speak_dialect))
         .layer(CatchPanicLayer::custom(panic_response))
-        .layer(middleware::from_fn_with_state(state.clone(), key::require_key));
+        .layer(middleware::from_fn_with_state(state.clone(), key::require_key))
+        .layer(middleware::from_fn_with_state(state.clone(), origin::require_same_origin));
     router.layer(layers)
 }
 

@@ -25,16 +25,16 @@ const MAX_BY_CHARS: usize = 200;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"model": "sentence-transformers/all-MiniLM-L6-v2"}))]
-pub(super) struct AliasRequest {
+pub(in crate::http) struct AliasRequest {
     /// A base model's name, `job:<id>` for the checkpoint that is the job's best at this moment, or
     /// `job:<id>@epoch-<n>`. The alias then means that very checkpoint, whatever the job does later.
     #[schema(example = "sentence-transformers/all-MiniLM-L6-v2")]
-    model: String,
+    pub(in crate::http) model: String,
     /// Moves the alias only if it means this now, as the alias shows it.
-    if_model: Option<String>,
+    pub(in crate::http) if_model: Option<String>,
     /// Who moves it, for the history.
     #[schema(max_length = 200)]
-    by: Option<String>,
+    pub(in crate::http) by: Option<String>,
 }
 
 /// Under which condition an alias is moved back.
@@ -102,16 +102,29 @@ pub(super) async fn put_alias(
     Path(name): Path<String>,
     extract::Json(request): extract::Json<AliasRequest>,
 ) -> Result<(StatusCode, Json<Alias>), ApiError> {
+    let (alias, is_new) = set(&state, &name, request).await?;
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(alias)))
+}
+
+/// Has an alias mean a model; tells whether it is new.
+///
+/// # Errors
+/// 422 with every field that is wrong.
+pub(in crate::http) async fn set(
+    state: &AppState,
+    name: &str,
+    request: AliasRequest,
+) -> Result<(Alias, bool), ApiError> {
     let AliasRequest { model, if_model, by } = request;
-    let mut errors: Vec<FieldError> = name_error(&name).into_iter().collect();
+    let mut errors: Vec<FieldError> = name_error(name).into_iter().collect();
     let model = read("model", Some(&model), &mut errors);
     let if_model = read("if_model", if_model.as_ref(), &mut errors);
     errors.extend(by_error(by.as_deref()));
     let (Some(model), true) = (model, errors.is_empty()) else { return Err(ApiError::invalid(errors)) };
-    let wanted = MoveAlias { alias: &name, if_model: if_model.as_ref(), by: by.as_deref() };
+    let wanted = MoveAlias { alias: name, if_model: if_model.as_ref(), by: by.as_deref() };
     match state.store.move_alias(&wanted, &model).await {
-        Ok((alias, is_new)) => Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(alias))),
-        Err(StoreError::NotFound { .. }) => Err(not_a_model(&state, &model).await),
+        Ok(moved) => Ok(moved),
+        Err(StoreError::NotFound { .. }) => Err(not_a_model(state, &model).await),
         Err(error) => Err(error.into()),
     }
 }

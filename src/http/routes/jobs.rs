@@ -43,23 +43,24 @@ pub(super) struct JobDetails {
 
 /// One metric over the epochs so far.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
-struct MetricCourse {
+pub(in crate::http) struct MetricCourse {
     /// Its key, such as `dim_128_cosine_ndcg@10`.
-    key: String,
+    pub(in crate::http) key: String,
     /// Before training.
-    baseline: f64,
+    pub(in crate::http) baseline: f64,
     /// After the last epoch that was evaluated.
     latest: f64,
     /// That epoch; 0 is the baseline.
     latest_epoch: u32,
     /// The largest after training for an epoch or more.
-    best: Option<f64>,
+    pub(in crate::http) best: Option<f64>,
     /// The epoch that it belongs to, the first where several reach it.
-    best_epoch: Option<u32>,
+    pub(in crate::http) best_epoch: Option<u32>,
 }
 
 impl MetricCourse {
-    fn new(key: &str, evaluations: &[EvaluationMetrics]) -> Option<Self> {
+    /// None before the baseline.
+    pub(in crate::http) fn new(key: &str, evaluations: &[EvaluationMetrics]) -> Option<Self> {
         let value = |evaluation: &EvaluationMetrics| evaluation.values.get(key).copied();
         let baseline = evaluations.iter().find(|evaluation| evaluation.epoch == 0)?;
         let latest = evaluations.last()?;
@@ -121,8 +122,7 @@ pub(super) async fn get_job(
     let evaluations = state.store.evaluations(id).await?;
     let key = job.training.metric_for_best_model.as_deref().unwrap_or_default();
     let best_metric = MetricCourse::new(key, &evaluations);
-    let progress = job.total_steps.filter(|total| *total > 0).map(|total| job.step as f64 / total as f64);
-    Ok(JsonBody(JobDetails { job, progress, best_metric }))
+    Ok(JsonBody(JobDetails { progress: progress(&job), job, best_metric }))
 }
 
 /// Cancels a job: at once where it waits or is paused, within one micro-batch where it runs. What it has written stays.
@@ -174,6 +174,17 @@ pub(super) async fn resume_job(
     responses((status = 204, description = "It is gone."), (status = 404, response = NotFound),
     (status = 409, response = Conflict), (status = 507, response = DiskFull)))]
 pub(super) async fn delete_job(State(state): State<AppState>, Path(id): Path<JobId>) -> Result<StatusCode, ApiError> {
+    remove(&state, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The share of a job's optimizer steps that are done, from 0 to 1; none before their number is known.
+pub(in crate::http) fn progress(job: &Job) -> Option<f64> {
+    job.total_steps.filter(|total| *total > 0).map(|total| job.step as f64 / total as f64)
+}
+
+/// Deletes a job that has ended, and everything that was made of it.
+pub(in crate::http) async fn remove(state: &AppState, id: JobId) -> Result<(), ApiError> {
     let checkpoints = state.store.list_checkpoints(id).await?;
     let deleted = state.worker.delete(id).await;
     if state.store.get_job(id).await.is_err() {
@@ -183,18 +194,17 @@ pub(super) async fn delete_job(State(state): State<AppState>, Path(id): Path<Job
             state.embedding.evict(&ModelReference::JobEpoch(id, checkpoint.epoch)).await;
         }
     }
-    deleted?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(deleted?)
 }
 
 /// Queues a job, where the queue has room.
-pub(super) async fn submit(state: &AppState, job: &Job) -> Result<Job, ApiError> {
+pub(in crate::http) async fn submit(state: &AppState, job: &Job) -> Result<Job, ApiError> {
     check_queue(state).await?;
     state.worker.submit(job).await.map_err(gone_meanwhile)
 }
 
 /// Queues a job again, where the queue has room. The job must be there.
-pub(super) async fn resume(state: &AppState, id: JobId) -> Result<Job, ApiError> {
+pub(in crate::http) async fn resume(state: &AppState, id: JobId) -> Result<Job, ApiError> {
     check_queue(state).await?;
     state.worker.resume(id).await.map_err(gone_meanwhile)
 }

@@ -43,8 +43,7 @@ pub(super) async fn get_metrics(
 ) -> Result<Response, ApiError> {
     let content_type = negotiate(&headers, &[JSON, CSV, MARKDOWN])?;
     let job = state.store.get_job(id).await?;
-    let losses = state.store.training_losses(id).await?;
-    let table = MetricsTable::new(state.store.evaluations(id).await?, &losses);
+    let table = table(&state, id).await?;
     let answer = match content_type {
         CSV => ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], table.to_csv()).into_response(),
         MARKDOWN => ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], table.to_markdown()).into_response(),
@@ -56,4 +55,14 @@ pub(super) async fn get_metrics(
         }
     };
     Ok(([(header::VARY, "accept")], answer).into_response())
+}
+
+/// A job's evaluations so far, joined with the losses that it logged.
+///
+/// # Errors
+/// 404 where there is no such job.
+pub(in crate::http) async fn table(state: &AppState, id: JobId) -> Result<MetricsTable, ApiError> {
+    state.store.get_job(id).await?;
+    let losses = state.store.training_losses(id).await?;
+    Ok(MetricsTable::new(state.store.evaluations(id).await?, &losses))
 }

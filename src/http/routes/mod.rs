@@ -1,6 +1,6 @@
 //! Every route, in one place.
 
-mod aliases;
+pub(super) mod aliases;
 mod asked;
 mod checkpoints;
 mod datasets;
@@ -13,8 +13,8 @@ mod fine_tuning;
 mod health;
 mod info;
 mod inputs;
-mod jobs;
-mod metrics;
+pub(super) mod jobs;
+pub(super) mod metrics;
 mod model_body;
 mod model_list;
 mod model_memory;

@@ -124,6 +124,18 @@ impl TestApp {
         self.send(request.body(json.to_string().into()).expect("it is a request")).await
     }
 
+    /// Asks for a page as a browser does.
+    pub(crate) async fn browse(&self, path: &str) -> Answer {
+        let request = request(Method::GET, path).header(header::ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8");
+        self.send(request.body(Body::empty()).expect("it is a request")).await
+    }
+
+    /// Sends a form as a browser does from one of our own pages.
+    pub(crate) async fn submit_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = request(Method::POST, path).header("sec-fetch-site", "same-origin");
+        self.send(urlencoded(request, fields)).await
+    }
+
     /// Listens on a port of its own until the test ends, for what needs a connection; returns the address.
     pub(crate) async fn listen(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -132,6 +144,13 @@ impl TestApp {
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
     }
+}
+
+/// A request that brings a form's fields.
+pub(crate) fn urlencoded(request: axum::http::request::Builder, fields: &[(&str, &str)]) -> Request<Body> {
+    let query = reqwest::Url::parse_with_params("http://localhost/", fields).expect("fields can be written");
+    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    request.body(query.query().unwrap_or_default().to_owned().into()).expect("it is a request")
 }
 
 /// Begins a request.
@@ -156,6 +175,21 @@ impl Answer {
     /// The body's text.
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the body is UTF-8")
+    }
+
+    /// The HTML of a page that must have this status.
+    #[track_caller]
+    pub(crate) fn expect_page(&self, status: u16) -> &str {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        assert_eq!(self.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        self.text()
+    }
+
+    /// Where an answer that must be a redirect leads to.
+    #[track_caller]
+    pub(crate) fn expect_redirect(&self) -> &str {
+        assert_eq!(self.status.as_u16(), 303, "{}", self.text());
+        self.headers[header::LOCATION].to_str().expect("it is an address")
     }
 
     /// The JSON of an answer that must have this status.

@@ -97,3 +97,21 @@ async fn logged_losses_are_read_in_order() {
     fixture.store.record_events(id, &[step(1, 0.1 + 0.2), checkpoint(1, 1), step(2, 1e-9)]).await.expect("stored");
     assert_eq!(fixture.store.training_losses(id).await.expect("they are read"), [(1, 0.1 + 0.2), (2, 1e-9)]);
 }
+
+#[tokio::test]
+async fn long_runs_are_thinned_out_to_the_last_step() {
+    let fixture = Fixture::new().await;
+    let id = fixture.run().await.id;
+    assert!(fixture.store.logged_steps(id, 3).await.expect("they are read").is_empty());
+    let events: Vec<TrainEvent> = (1..=8).map(|number| step(number, 1.0 / number as f64)).collect();
+    fixture.store.record_events(id, &events).await.expect("stored");
+    let steps = async |most| {
+        let logged = fixture.store.logged_steps(id, most).await.expect("they are read");
+        logged.iter().map(|step| step.step).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(100).await, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(steps(4).await, [1, 3, 5, 7, 8]);
+    assert_eq!(steps(1).await, [1, 8]);
+    let first = fixture.store.logged_steps(id, 9).await.expect("they are read")[0];
+    assert_eq!((first.loss, first.grad_norm, first.learning_rate), (1.0, 1.0, 2e-5));
+}

@@ -12,6 +12,8 @@ use crate::helpers::rows;
 async fn jobs_are_claimed_in_the_order_in_which_they_were_queued() {
     let fixture = Fixture::new().await;
     let queued = [fixture.queue().await.id, fixture.queue().await.id, fixture.queue().await.id];
+    let waiting = fixture.store.queued_jobs(2).await.expect("they are read");
+    assert_eq!(waiting.iter().map(|job| job.id).collect::<Vec<_>>(), queued[..2]);
     for id in queued {
         let change = fixture.store.claim_next().await.expect("it is claimed").expect("one waits");
         assert_eq!((change.job.id, change.job.status), (id, JobStatus::Running));
@@ -20,6 +22,7 @@ async fn jobs_are_claimed_in_the_order_in_which_they_were_queued() {
         assert_eq!(event, JobEvent::Status { status: JobStatus::Running, message: None });
     }
     assert_eq!(fixture.store.claim_next().await.expect("it is looked for"), None);
+    assert!(fixture.store.queued_jobs(2).await.expect("they are read").is_empty());
 }
 
 #[tokio::test]

@@ -1,0 +1,5 @@
+//! The dashboard, over the real router.
+
+mod access;
+mod jobs;
+mod pages;
