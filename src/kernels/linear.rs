@@ -24,7 +24,7 @@ impl Arithmetic {
     /// The fastest for float32 on this CPU.
     #[must_use]
     pub fn float32() -> Self {
-        if Unit::Float32.is_available() { Self::Packed(Unit::Float32) } else { Self::Gemm }
+        Unit::for_float32().map_or(Self::Gemm, Self::Packed)
     }
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn weight_gradients(
     }
     let outputs = d_output.len() / rows;
     let unit = match arithmetic {
-        Arithmetic::Packed(unit) if unit != Unit::Float32 => unit,
+        Arithmetic::Packed(unit) if !unit.is_float32() => unit,
         // In float32 packing all rows costs more than it gains: the gemm crate is as fast.
         _ => {
             let mut first = 0;
@@ -227,7 +227,7 @@ mod tests {
         [(1, 1, 1), (3, 5, 7), (70, 64, 32), (129, 33, 65), (2, 96, 128), (2100, 8, 3)];
 
     fn arithmetics() -> impl Iterator<Item = Arithmetic> {
-        let units = [Unit::Float32, Unit::Amx, Unit::Avx512, Unit::Portable].into_iter();
+        let units = [Unit::Float32, Unit::Float32Avx2, Unit::Amx, Unit::Avx512, Unit::Portable].into_iter();
         [Arithmetic::Gemm].into_iter().chain(units.filter(|unit| unit.is_available()).map(Arithmetic::Packed))
     }
 

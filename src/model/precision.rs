@@ -18,7 +18,7 @@ pub(super) fn arithmetic(precision: Precision) -> Arithmetic {
 #[must_use]
 pub fn resolve_precision(precision: Precision) -> Precision {
     match arithmetic(precision) {
-        Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32) => Precision::Float32,
+        Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32 | Unit::Float32Avx2) => Precision::Float32,
         Arithmetic::Packed(Unit::Amx | Unit::Avx512 | Unit::Portable) => Precision::Bf16,
     }
 }
@@ -27,7 +27,7 @@ pub fn resolve_precision(precision: Precision) -> Precision {
 #[must_use]
 pub fn describe_precision(precision: Precision) -> &'static str {
     match arithmetic(precision) {
-        Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32) => "float32",
+        Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32 | Unit::Float32Avx2) => "float32",
         Arithmetic::Packed(Unit::Amx) => "bf16 (AMX)",
         Arithmetic::Packed(Unit::Avx512) => "bf16 (AVX512-BF16)",
         Arithmetic::Packed(Unit::Portable) => "bf16 (plain Rust: this CPU has no instructions for it)",

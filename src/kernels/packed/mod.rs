@@ -3,13 +3,15 @@
 //!
 //! Factors are packed into words. In float32 a word is a number; in bfloat16 it holds two neighbours along the inner
 //! dimension (the lower one in the low half), as the instructions take them. The left factor is packed by rows
-//! ([`Rows`]), the right one in panels of [`COLUMNS`] columns ([`Panels`]); both are padded with zeros to a multiple of
+//! ([`Rows`]), the right one in panels of a unit's own width ([`Panels`]); both are padded with zeros to a multiple of
 //! [`WORDS`] along the inner dimension.
 //!
 //! Each number of a result is summed in the order of the inner dimension, whatever rows and columns are computed with it.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod pack;
@@ -19,8 +21,8 @@ pub(crate) use pack::{Panels, Rows};
 
 use super::matmul::Accumulate;
 
-/// Columns of a panel.
-pub(crate) const COLUMNS: usize = 64;
+/// The most columns of a panel: those of all units with AVX-512's registers or larger ones.
+const COLUMNS: usize = 64;
 /// Both factors are padded to a multiple of so many words along the inner dimension: what one AMX tile takes.
 pub(crate) const WORDS: usize = 16;
 /// The most rows that a unit computes at once.
@@ -31,6 +33,8 @@ const MOST_ROWS: usize = 32;
 pub enum Unit {
     /// float32: fused multiply-adds of AVX-512 registers.
     Float32,
+    /// float32: fused multiply-adds of AVX registers (FMA).
+    Float32Avx2,
     /// bfloat16: Advanced Matrix Extensions, tiles of 16 rows of 32 numbers.
     Amx,
     /// bfloat16: dot products of pairs in AVX-512 registers (AVX512-BF16).
@@ -40,6 +44,12 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// The best for float32 that this CPU has.
+    #[must_use]
+    pub fn for_float32() -> Option<Self> {
+        [Self::Float32, Self::Float32Avx2].into_iter().find(|unit| unit.is_available())
+    }
+
     /// The best for bfloat16 that this CPU has in hardware, and that the operating system lets the process use.
     #[must_use]
     pub fn for_bf16() -> Option<Self> {
@@ -53,18 +63,31 @@ impl Unit {
             #[cfg(target_arch = "x86_64")]
             Self::Float32 => avx512::has_float32(),
             #[cfg(target_arch = "x86_64")]
+            Self::Float32Avx2 => avx2::is_available(),
+            #[cfg(target_arch = "x86_64")]
             Self::Amx => avx512::has_bf16() && amx::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => avx512::has_bf16(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Float32 | Self::Amx | Self::Avx512 => false,
+            Self::Float32 | Self::Float32Avx2 | Self::Amx | Self::Avx512 => false,
             Self::Portable => true,
         }
     }
 
+    /// True where its numbers are float32.
+    pub(crate) fn is_float32(self) -> bool {
+        matches!(self, Self::Float32 | Self::Float32Avx2)
+    }
+
     /// Numbers in a word.
     pub(super) fn numbers(self) -> usize {
-        if self == Self::Float32 { 1 } else { 2 }
+        if self.is_float32() { 1 } else { 2 }
+    }
+
+    /// Columns of a panel. AVX2 has 16 registers of 8 numbers, and takes two across: a wider panel would be read piece by
+    /// piece, with gaps between them that do without most of the first-level cache.
+    fn columns(self) -> usize {
+        if self == Self::Float32Avx2 { 16 } else { COLUMNS }
     }
 
     /// Words of a factor along an inner dimension, with the padding.
@@ -76,7 +99,7 @@ impl Unit {
     fn tile_rows(self) -> usize {
         match self {
             Self::Amx => MOST_ROWS,
-            Self::Float32 | Self::Avx512 | Self::Portable => 6,
+            Self::Float32 | Self::Float32Avx2 | Self::Avx512 | Self::Portable => 6,
         }
     }
 
@@ -91,23 +114,26 @@ impl Unit {
     /// Writes `rows` (at most [`Unit::tile_rows`]) rows of one panel's columns.
     fn tile(self, left: &[u32], rows: usize, panel: &[u32], words: usize, tile: Tile<'_>) {
         assert!((1..=self.tile_rows()).contains(&rows) && left.len() >= rows * words, "the rows are packed");
-        assert!(panel.len() >= words * COLUMNS && words.is_multiple_of(WORDS), "the panel is packed");
-        assert!(tile.result.len() >= (rows - 1) * tile.row_stride + COLUMNS, "the tile lies in the result");
+        let columns = self.columns();
+        assert!(panel.len() >= words * columns && words.is_multiple_of(WORDS), "the panel is packed");
+        assert!(tile.result.len() >= (rows - 1) * tile.row_stride + columns, "the tile lies in the result");
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Float32 => avx512::tile::<false>(left, rows, panel, words, tile),
+            #[cfg(target_arch = "x86_64")]
+            Self::Float32Avx2 => avx2::tile(left, rows, panel, words, tile),
             #[cfg(target_arch = "x86_64")]
             Self::Amx => amx::tile(left, rows, panel, words, tile),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => avx512::tile::<true>(left, rows, panel, words, tile),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Float32 | Self::Amx | Self::Avx512 => unreachable!("it is not available"),
+            Self::Float32 | Self::Float32Avx2 | Self::Amx | Self::Avx512 => unreachable!("it is not available"),
             Self::Portable => portable::tile(left, rows, panel, words, tile),
         }
     }
 }
 
-/// Where a tile of a result goes: rows of [`COLUMNS`] numbers, `row_stride` apart.
+/// Where a tile of a result goes: rows of a panel's width, `row_stride` apart.
 struct Tile<'a> {
     result: &'a mut [f32],
     row_stride: usize,
@@ -124,23 +150,23 @@ pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut 
     assert_eq!(left.words(), right.words(), "both factors have one inner dimension");
     assert_eq!(result.len(), left.rows() * columns, "the result has the factors' rows and columns");
     let words = right.words();
-    let height = unit.tile_height(left.rows());
-    for (number, panel) in right.panels().enumerate() {
-        let first_column = number * COLUMNS;
-        let width = COLUMNS.min(columns - first_column);
+    let (height, panel_width) = (unit.tile_height(left.rows()), unit.columns());
+    for (number, panel) in right.panels(unit).enumerate() {
+        let first_column = number * panel_width;
+        let width = panel_width.min(columns - first_column);
         for first in (0..left.rows()).step_by(height) {
             let rows = height.min(left.rows() - first);
             let left_words = left.after(first);
             let place = &mut result[first * columns + first_column..];
-            if width == COLUMNS {
+            if width == panel_width {
                 unit.tile(left_words, rows, panel, words, Tile { result: place, row_stride: columns, into });
                 continue;
             }
             // The last panel is wider than the result: computed beside it.
             let mut edge = [0.0; MOST_ROWS * COLUMNS];
-            let tile = Tile { result: &mut edge, row_stride: COLUMNS, into: Accumulate::Replace };
+            let tile = Tile { result: &mut edge, row_stride: panel_width, into: Accumulate::Replace };
             unit.tile(left_words, rows, panel, words, tile);
-            for (row, edge) in edge.chunks_exact(COLUMNS).take(rows).enumerate() {
+            for (row, edge) in edge.chunks_exact(panel_width).take(rows).enumerate() {
                 for (value, product) in place[row * columns..][..width].iter_mut().zip(edge) {
                     *value = if into == Accumulate::Add { *value + product } else { *product };
                 }
@@ -156,21 +182,21 @@ mod tests {
     use super::super::matmul::Layout;
     use super::*;
 
+    const UNITS: [Unit; 5] = [Unit::Float32, Unit::Float32Avx2, Unit::Amx, Unit::Avx512, Unit::Portable];
+
     fn numbers(count: usize, step: usize) -> Vec<f32> {
         (0..count).map(|index| ((index * step) % 1013) as f32 * 0.013 - 6.5).collect()
     }
 
     fn rounded(unit: Unit, value: f32) -> f64 {
-        f64::from(if unit == Unit::Float32 { value } else { bf16::from_f32(value).to_f32() })
+        f64::from(if unit.is_float32() { value } else { bf16::from_f32(value).to_f32() })
     }
 
     /// Each unit that this CPU has, over shapes with every kind of edge, factors as they are and turned, against
     /// float64 sums of the rounded factors.
     #[test]
     fn products_are_those_of_the_rounded_factors() {
-        let units =
-            [Unit::Float32, Unit::Amx, Unit::Avx512, Unit::Portable].into_iter().filter(|unit| unit.is_available());
-        for unit in units {
+        for unit in UNITS.into_iter().filter(|unit| unit.is_available()) {
             for (rows, inner, columns) in [
                 (1, 1, 1),
                 (2, 3, 5),
@@ -217,7 +243,7 @@ mod tests {
     /// A row's products do not depend on the rows beside it, so neither on how rows are divided among threads.
     #[test]
     fn a_row_alone_gives_the_same_bits() {
-        for unit in [Unit::Float32, Unit::Avx512].into_iter().filter(|unit| unit.is_available()) {
+        for unit in [Unit::Float32, Unit::Float32Avx2, Unit::Avx512].into_iter().filter(|unit| unit.is_available()) {
             let (rows, inner, columns) = (20, 64, 128);
             let (left, right) = (numbers(rows * inner, 7), numbers(inner * columns, 11));
             let (mut panels, mut words) = (Panels::default(), Vec::new());

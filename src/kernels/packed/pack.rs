@@ -3,7 +3,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{COLUMNS, Unit};
+use super::Unit;
 use crate::kernels::matmul::Layout;
 
 /// Rows and words of a block that is turned at once.
@@ -14,10 +14,13 @@ impl Unit {
     fn word(self, place: usize, number: impl Fn(usize) -> Option<f32>) -> u32 {
         let number = |k: usize| number(k).unwrap_or(0.0);
         let rounded = |k: usize| u32::from(bf16::from_f32(number(k)).to_bits());
-        match self {
-            Self::Float32 => number(place).to_bits(),
-            _ => rounded(2 * place) | rounded(2 * place + 1) << 16,
-        }
+        if self.is_float32() { number(place).to_bits() } else { rounded(2 * place) | rounded(2 * place + 1) << 16 }
+    }
+
+    /// True where the CPU turns blocks with AVX-512's registers.
+    #[cfg(target_arch = "x86_64")]
+    fn turns_blocks(self) -> bool {
+        matches!(self, Self::Float32 | Self::Amx | Self::Avx512)
     }
 }
 
@@ -83,7 +86,7 @@ fn pack_rows(unit: Unit, values: &[f32], layout: Layout, result: &mut [u32]) {
         for (row, result) in result.chunks_exact_mut(words).enumerate() {
             let values = &values[layout.at(row, 0)..][..inner];
             let done = match unit {
-                Unit::Float32 => {
+                _ if unit.is_float32() => {
                     result[..inner].copy_from_slice(bytemuck::cast_slice(values));
                     inner
                 }
@@ -99,7 +102,7 @@ fn pack_rows(unit: Unit, values: &[f32], layout: Layout, result: &mut [u32]) {
     }
     let (mut turned_rows, mut turned_words) = (0, 0);
     #[cfg(target_arch = "x86_64")]
-    if unit != Unit::Portable && layout.row_stride == 1 {
+    if unit.turns_blocks() && layout.row_stride == 1 {
         // Blocks that are whole.
         turned_rows = layout.rows / TURNED * TURNED;
         turned_words = inner / unit.numbers() / TURNED * TURNED;
@@ -123,7 +126,7 @@ fn pack_rows(unit: Unit, values: &[f32], layout: Layout, result: &mut [u32]) {
     }
 }
 
-/// A right factor (`[inner, columns]`) in panels of [`COLUMNS`] columns, each `[words, COLUMNS]`.
+/// A right factor (`[inner, columns]`) in panels of a unit's width, each `[words, width]`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Panels {
     packed: Vec<u32>,
@@ -135,17 +138,19 @@ impl Panels {
     /// Packs a matrix (`[inner, columns]` by its layout), on all threads; room is kept from the last time.
     pub(crate) fn pack(&mut self, unit: Unit, values: &[f32], layout: Layout) {
         (self.columns, self.words) = (layout.columns, unit.words(layout.rows));
-        let panel = self.words * COLUMNS;
-        let packed = room(&mut self.packed, layout.columns.div_ceil(COLUMNS) * panel);
+        let width = unit.columns();
+        let panel = self.words * width;
+        let packed = room(&mut self.packed, layout.columns.div_ceil(width) * panel);
         packed.par_chunks_mut(panel).enumerate().for_each(|(number, packed)| {
-            let first = number * COLUMNS;
-            pack_panel(unit, values, layout.columns_from(first, COLUMNS.min(layout.columns - first)), packed);
+            let first = number * width;
+            pack_panel(unit, values, layout.columns_from(first, width.min(layout.columns - first)), packed);
         });
     }
 
-    pub(super) fn panels(&self) -> impl Iterator<Item = &[u32]> {
-        let panel = self.words * COLUMNS;
-        self.packed[..self.columns.div_ceil(COLUMNS) * panel].chunks_exact(panel)
+    /// The panels, as they were packed for `unit`.
+    pub(super) fn panels(&self, unit: Unit) -> impl Iterator<Item = &[u32]> {
+        let panel = self.words * unit.columns();
+        self.packed[..self.columns.div_ceil(unit.columns()) * panel].chunks_exact(panel)
     }
 
     /// Words along the inner dimension.
@@ -165,31 +170,33 @@ impl Panels {
 
 fn pack_panel(unit: Unit, values: &[f32], layout: Layout, result: &mut [u32]) {
     assert!(unit.is_available(), "{unit:?} is chosen only where the CPU has it");
-    let (inner, width) = (layout.rows, layout.columns);
+    let (inner, width, panel_width) = (layout.rows, layout.columns, unit.columns());
     let (mut turned_columns, mut turned_words) = (0, 0);
     #[cfg(target_arch = "x86_64")]
-    if unit != Unit::Portable && layout.row_stride == 1 && layout.column_stride > 1 {
+    if unit.turns_blocks() && layout.row_stride == 1 && layout.column_stride > 1 {
         // Blocks that are whole.
         turned_columns = width / TURNED * TURNED;
         turned_words = inner / unit.numbers() / TURNED * TURNED;
         for column in (0..turned_columns).step_by(TURNED) {
             for word in (0..turned_words).step_by(TURNED) {
                 let block = &values[layout.at(unit.numbers() * word, column)..];
-                let result = &mut result[word * COLUMNS + column..];
+                let result = &mut result[word * panel_width + column..];
                 match unit {
-                    Unit::Float32 => super::avx512::turn_words::<false>(block, layout.column_stride, result, COLUMNS),
-                    _ => super::avx512::turn_words::<true>(block, layout.column_stride, result, COLUMNS),
+                    Unit::Float32 => {
+                        super::avx512::turn_words::<false>(block, layout.column_stride, result, panel_width)
+                    }
+                    _ => super::avx512::turn_words::<true>(block, layout.column_stride, result, panel_width),
                 }
             }
         }
     }
-    for (place, result) in result.chunks_exact_mut(COLUMNS).enumerate() {
+    for (place, result) in result.chunks_exact_mut(panel_width).enumerate() {
         let first = place * unit.numbers();
         let whole = first + unit.numbers() <= inner && layout.column_stride == 1;
         let row = |k: usize| &values[layout.at(k, 0)..][..width];
         let done = match unit {
             _ if place < turned_words => turned_columns,
-            Unit::Float32 if whole => {
+            _ if whole && unit.is_float32() => {
                 result[..width].copy_from_slice(bytemuck::cast_slice(row(first)));
                 width
             }
