@@ -7,24 +7,12 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::helpers::code_blocks::code_blocks;
 use crate::helpers::reference::minilm;
 use crate::hub::fake_hub::{Behaviour, FakeHub};
 
 const ADDRESS: &str = "http://127.0.0.1:8080";
 const SECTION: &str = "## Walk-through with curl";
-
-/// The section's code blocks as (what stands behind the fence, text).
-fn blocks(readme: &str) -> Vec<(String, String)> {
-    let section = readme.split_once(SECTION).expect("the README has a walk-through").1;
-    let section = section.split("\n## ").next().expect("there is a first part");
-    let mut parts = section.split("\n```").skip(1);
-    let mut blocks = Vec::new();
-    while let (Some(block), Some(_)) = (parts.next(), parts.next()) {
-        let (kind, text) = block.split_once('\n').expect("a fence ends its line");
-        blocks.push((kind.to_owned(), text.to_owned()));
-    }
-    blocks
-}
 
 /// The model's files by path, as the Hub would list them.
 fn files(folder: &Path) -> BTreeMap<String, axum::body::Bytes> {
@@ -55,7 +43,8 @@ async fn the_readme_s_walk_through_works_as_written() {
     let Some(model) = minilm() else { return };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(root.join("README.md")).expect("it can be read");
-    let blocks = blocks(&readme);
+    let section = readme.split_once(SECTION).expect("the README has a walk-through").1;
+    let blocks = code_blocks(section.split("\n## ").next().expect("there is a first part"));
     let server = blocks.iter().find(|(kind, _)| kind == "sh server").expect("one block starts the service");
     assert!(server.1.contains("target/release/matryo serve --data-dir matryo-data"), "{}", server.1);
     let client: Vec<&str> = blocks.iter().filter(|(kind, _)| kind == "sh").map(|(_, text)| text.as_str()).collect();

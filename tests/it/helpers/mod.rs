@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub(crate) mod code_blocks;
 pub(crate) mod collector;
 pub(crate) mod exposition;
 pub(crate) mod fake_trainer;
