@@ -43,15 +43,21 @@ pub(super) enum Lines {
 }
 
 impl RunDisplay {
-    pub(super) fn new(lines: Lines) -> Self {
+    /// A bar that says what is being done, below the lines that stay.
+    pub(super) fn new() -> Self {
         let bar = bar("{msg}\n[{bar:40}] {pos}/{len} steps{prefix}");
         if let Some(bar) = &bar {
             bar.enable_steady_tick(std::time::Duration::from_millis(500));
         }
-        Self { bar, lines }
+        Self { bar, lines: Lines::Stderr }
     }
 
-    /// Shows an event of a run on this machine.
+    /// A bar below a log, which tells everything.
+    pub(super) fn below_log(lines: Lines) -> Self {
+        Self { bar: bar("[{bar:40}] {pos}/{len} steps{prefix}"), lines }
+    }
+
+    /// Shows an event.
     pub(super) fn show(&self, event: &TrainEvent) {
         if let Some(bar) = &self.bar
             && matches!(event, TrainEvent::Phase { .. } | TrainEvent::Step { .. })

@@ -41,6 +41,11 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
+/// A column's name without what it says of the column.
+fn shown(name: &str) -> &str {
+    name.trim_start_matches(['>', '~'])
+}
+
 /// Rows under a head.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -49,7 +54,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table with these columns. Those whose name begins with `>` are aligned to the right.
+    /// A table with these columns. Those whose name begins with `>` are aligned to the right; those whose name begins with
+    /// `~` hold texts that may be cut on a terminal.
     pub(super) fn new<T: Into<String>>(head: impl IntoIterator<Item = T>) -> Self {
         Self { head: head.into_iter().map(T::into).collect(), rows: Vec::new() }
     }
@@ -76,32 +82,27 @@ impl Table {
 
     fn lines(&self, width: usize) -> Vec<String> {
         let widths = self.widths(width);
-        let head: Vec<Cell> = self
-            .head
-            .iter()
-            .map(|name| Cell { style: Style::new().bold(), ..name.trim_start_matches('>').into() })
-            .collect();
+        let head: Vec<Cell> =
+            self.head.iter().map(|name| Cell { style: Style::new().bold(), ..shown(name).into() }).collect();
         std::iter::once(&head).chain(&self.rows).map(|row| self.line(row, &widths)).collect()
     }
 
-    /// Each column as wide as its widest cell; where that is too much for a line, the widest columns give way.
+    /// Each column as wide as its widest cell; where that is too much for a line, the widest of the texts give way.
     fn widths(&self, line: usize) -> Vec<usize> {
-        let mut widths: Vec<usize> = (0..self.head.len())
-            .map(|column| {
-                let cells = self.rows.iter().map(|row| measure_text_width(&row[column].text)).max().unwrap_or(0);
-                cells.max(measure_text_width(self.head[column].trim_start_matches('>')))
-            })
-            .collect();
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| measure_text_width(&row[column].text));
+            cells.chain([measure_text_width(shown(&self.head[column]))]).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = (0..self.head.len()).map(width).collect();
         let gaps = GAP.len() * widths.len().saturating_sub(1);
-        while let (Some(widest), true) =
-            (widths.iter().copied().max(), widths.iter().sum::<usize>().saturating_add(gaps) > line)
-        {
-            if widest <= NARROWEST {
+        while widths.iter().sum::<usize>() + gaps > line {
+            let texts = (0..widths.len()).filter(|column| self.head[*column].starts_with('~'));
+            let Some(widest) = texts.max_by_key(|column| widths[*column]).filter(|column| widths[*column] > NARROWEST)
+            else {
                 break;
-            }
-            let column = widths.iter().position(|width| *width == widest).expect("it was found among them");
+            };
             // All at once down to the next widest would be quicker, and no table is that wide.
-            widths[column] -= 1;
+            widths[widest] -= 1;
         }
         widths
     }
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new(["NAME", ">ROWS", "TEXT"]);
+        let mut table = Table::new(["NAME", ">ROWS", "~TEXT"]);
         table.row(["a".into(), "1,000".into(), "short".into()]);
         table.row(["名前".into(), "7".into(), "a text that is longer than the line\u{1b}[31m\nis wide".into()]);
         table

@@ -15,7 +15,7 @@ use super::error::{CliError, flag_of};
 use super::models::{BEST, FoundModel, RevisionFlag};
 use super::output::Output;
 use super::pairs::{ColumnFlags, existing_file};
-use super::progress::{Lines, RunDisplay, say};
+use super::progress::{RunDisplay, say};
 use super::report::Report;
 use super::signals::StopFlag;
 use super::training_flags::TrainingFlags;
@@ -84,8 +84,7 @@ impl TrainCommand {
             arguments,
             checkpoints: self.out.clone(),
         };
-        let mut sink =
-            Sink { display: RunDisplay::new(Lines::Stderr), memory: PeakMemory::start(), stop: StopFlag::listen()? };
+        let mut sink = Sink { display: RunDisplay::new(), memory: PeakMemory::start(), stop: StopFlag::listen()? };
         let ran = training::run(&request, &mut sink);
         sink.display.end();
         let run = ran.map_err(|error| self.failure(error))?;

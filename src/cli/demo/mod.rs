@@ -17,7 +17,7 @@ use crate::domain::{JobEvent, JobId, Precision};
 
 use super::error::CliError;
 use super::output;
-use super::progress::{Lines, RunDisplay, say};
+use super::progress::{RunDisplay, say};
 use super::remote::client::Client;
 use super::remote::follow::follow;
 use super::remote::jobs::metrics;
@@ -125,7 +125,7 @@ impl DemoCommand {
         say(&format!("dataset {dataset}: questions and passages of fictional companies' annual reports"));
         let job = requests::submit(&client, &job(&dataset)).await?.id;
         say(&format!("job {job}: fine-tuning {MODEL_NAME} at http://{address}"));
-        let display = RunDisplay::new(Lines::Stderr);
+        let display = RunDisplay::new();
         let followed = follow(&client, job, |_, record| {
             if let Some(JobEvent::Train(event)) = record.map(|record| &record.event) {
                 display.show(event);

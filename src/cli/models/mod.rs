@@ -127,7 +127,11 @@ impl PullCommand {
     /// Onto this machine.
     fn run(&self, json: bool) -> Result<(), CliError> {
         let folder = match &self.to {
-            Some(target) => local::fetch(&self.name, &self.revision, target)?,
+            Some(target) => {
+                // A name alone has no folder around it, which is to be forced to disk too.
+                local::fetch(&self.name, &self.revision, &std::path::absolute(target)?)?;
+                target.clone()
+            }
             None => local::cached(&self.name, &self.revision)?,
         };
         if json {

@@ -140,7 +140,7 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
         return output::print_json(&answer);
     }
     let items: Items = serde_json::from_value(answer)?;
-    let mut table = Table::new(["ALIAS", "MODEL", "MOVED", "BY"]);
+    let mut table = Table::new(["ALIAS", "MODEL", "MOVED", "~BY"]);
     for Alias { name, model, moved_at, moved_by, .. } in items.typed()? {
         table.row([name.into(), model.into(), moment(&moved_at).into(), moved_by.unwrap_or_default().into()]);
     }

@@ -87,7 +87,7 @@ pub(super) async fn follow_as_json(client: &Client, id: JobId) -> Result<(), Cli
 
 /// Follows a job in words, with a bar on a terminal.
 pub(in crate::cli) async fn follow_in_words(client: &Client, id: JobId, lines: Lines) -> Result<(), CliError> {
-    let display = RunDisplay::new(lines);
+    let display = RunDisplay::below_log(lines);
     let followed = follow(client, id, |_, record| {
         let Some(record) = record else { return Ok(()) };
         if let JobEvent::Train(event) = &record.event {

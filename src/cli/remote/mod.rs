@@ -41,7 +41,7 @@ pub(super) struct RemoteFlags {
 #[command(next_help_heading = "Server")]
 struct ServerFlags {
     /// The server's address; `http://127.0.0.1:8080` where none is given.
-    #[arg(long, global = true, env = "MATRYO_URL", value_name = "URL", value_parser = server_url)]
+    #[arg(long, global = true, env = "MATRYO_URL", hide_env_values = true, value_name = "URL", value_parser = server_url)]
     url: Option<Url>,
 
     /// The server's API key, where it wants one.

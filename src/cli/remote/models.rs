@@ -68,7 +68,7 @@ pub(in crate::cli) async fn list(client: &Client, json: bool) -> Result<(), CliE
     if json {
         return output::print_json(&items);
     }
-    let mut table = Table::new(["MODEL", "STATUS", ">DIMENSION", ">SIZE", "LOADED", "CREATED", "WHAT"]);
+    let mut table = Table::new(["MODEL", "STATUS", ">DIMENSION", ">SIZE", "LOADED", "CREATED", "~WHAT"]);
     for model in items.typed::<ShownModel>()? {
         let what = model.origin();
         table.row([

@@ -140,7 +140,7 @@ async fn list(client: &Client, page: &PageFlags, json: bool) -> Result<(), CliEr
     if json {
         return output::print_json(&items);
     }
-    let mut table = Table::new(["ID", "NAME", ">TRAIN", ">EVAL", ">SIZE", "CREATED"]);
+    let mut table = Table::new(["ID", "~NAME", ">TRAIN", ">EVAL", ">SIZE", "CREATED"]);
     for dataset in items.typed::<Dataset>()? {
         table.row([
             dataset.id.to_string().into(),
@@ -224,7 +224,7 @@ struct Rows {
 }
 
 fn rows(Rows { offset, total, rows }: &Rows) -> Result<(), CliError> {
-    let mut table = Table::new(["ID", "QUESTION", "PASSAGE"]);
+    let mut table = Table::new(["~ID", "~QUESTION", "~PASSAGE"]);
     for Pair { id, anchor, positive } in rows {
         table.row([id.into(), anchor.into(), positive.into()]);
     }

@@ -23,7 +23,7 @@ pub(super) async fn list(
     if json {
         return output::print_json(&items);
     }
-    let mut table = Table::new(["ID", "NAME", "STATUS", ">STEPS", "MODEL", "CREATED", ">TOOK"]);
+    let mut table = Table::new(["ID", "~NAME", "STATUS", ">STEPS", "~MODEL", "CREATED", ">TOOK"]);
     for job in items.typed::<Job>()? {
         table.row([
             job.id.to_string().into(),

@@ -126,7 +126,6 @@ fn a_job_is_paused_resumed_and_cancelled() {
     let id = remote.json(&create(&["--epochs", "900"]))["id"].as_str().expect("it has an id").to_owned();
     let paused = remote.run(&["jobs", "pause", &id, "--wait"]).ended_with(0);
     assert!(paused.stdout.is_empty() && paused.stderr.contains("is paused"), "{paused:?}");
-    remote.run(&["jobs", "pause", &id]).ended_with(1);
     assert_eq!(remote.json(&["jobs", "resume", &id])["status"], "queued");
     assert_eq!(remote.json(&["jobs", "cancel", &id, "--wait"])["status"], "cancelled");
     let log = remote.run(&["logs", &id]).ended_with(0);
@@ -134,6 +133,7 @@ fn a_job_is_paused_resumed_and_cancelled() {
         assert!(log.stdout.contains(words), "{words}: {log:?}");
     }
     remote.run(&["logs", "-f", &id]).ended_with(5).saying("the job was cancelled");
+    remote.run(&["jobs", "pause", &id]).ended_with(1);
     remote.run(&["jobs", "delete", &id, "--yes"]).ended_with(0).saying("is deleted");
 }
 
