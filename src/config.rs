@@ -167,7 +167,11 @@ impl std::str::FromStr for Device {
     }
 }
 
-fn secret(text: &str) -> Result<Secret, String> {
+/// Reads a key.
+///
+/// # Errors
+/// Where there is none.
+pub(crate) fn secret(text: &str) -> Result<Secret, String> {
     if text.trim().is_empty() { Err("a key is expected".into()) } else { Ok(Secret::new(text)) }
 }
 

@@ -1,19 +1,25 @@
 //! The command line: parses, calls, and turns what went wrong into a message and an exit code.
 
+mod completions;
+mod confirm;
 mod demo;
 mod embed;
 mod error;
 mod eval;
+mod man;
 mod models;
 mod openapi;
 mod output;
 mod pairs;
 mod progress;
+mod remote;
 mod report;
 mod serve;
 mod signals;
+mod table;
 mod train;
 mod training_flags;
+mod units;
 
 use std::process::ExitCode;
 
@@ -22,11 +28,11 @@ use clap::{Parser, Subcommand};
 use crate::config::LogFormat;
 use crate::telemetry;
 
-use error::CliError;
+use error::{CliError, EXIT_CODES};
 
 /// Fine-tunes text-embedding models over HTTP and serves the result.
 #[derive(Debug, Parser)]
-#[command(name = "matryo", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(name = "matryo", version, arg_required_else_help = true, max_term_width = 110, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,21 +55,33 @@ enum Command {
     /// Embeds texts from standard input, one a line.
     #[command(after_help = embed::EXAMPLE)]
     Embed(embed::EmbedCommand),
-    /// Fetches base models and lists those that are here.
-    #[command(subcommand)]
+    /// Fine-tuning jobs of a server: submit, watch, control, download.
+    Jobs(remote::jobs::JobsCommand),
+    /// Datasets of a server: upload, look into, delete.
+    Datasets(remote::datasets::DatasetsCommand),
+    /// Base models of this machine or of a server: fetch, list, load, delete.
     Models(models::ModelsCommand),
+    /// Names of a server that are moved from model to model.
+    Aliases(remote::aliases::AliasesCommand),
+    /// Shows what a server's job told, and with `-f` goes on live.
+    #[command(after_help = remote::logs::EXAMPLE)]
+    Logs(remote::logs::LogsCommand),
     /// Prints the HTTP service's OpenAPI document as YAML.
     #[command(after_help = openapi::EXAMPLE)]
     Openapi(openapi::OpenapiCommand),
+    /// Prints a shell's completions of this command line.
+    #[command(after_help = completions::EXAMPLE)]
+    Completions(completions::CompletionsCommand),
+    /// Prints the manual page, or writes one for each command.
+    #[command(after_help = man::EXAMPLE)]
+    Man(man::ManCommand),
 }
 
 /// What the commands that are not servers log where `RUST_LOG` is not set: they tell their progress themselves.
 /// hf-hub logs an error that it also returns.
 const QUIET: &str = "warn,hf_hub=off";
 
-/// Runs the command that the arguments name.
-///
-/// Exit codes: 0, 1 where it failed, 2 where the arguments are wrong, 130 where Ctrl-C stopped it.
+/// Runs the command that the arguments name; [`EXIT_CODES`] says how it ends.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -91,8 +109,14 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Embed(command) => command.run(),
+        Command::Jobs(command) => command.run(),
+        Command::Datasets(command) => command.run(),
         Command::Models(command) => command.run(),
+        Command::Aliases(command) => command.run(),
+        Command::Logs(command) => command.run(),
         Command::Openapi(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     }
 }
 

@@ -36,6 +36,13 @@ pub(super) fn print(text: impl std::fmt::Display) -> Result<(), CliError> {
     output.flush()
 }
 
+/// Prints one JSON document.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let mut output = Output::lock();
+    output.json_line(value)?;
+    output.flush()
+}
+
 fn output_error(error: io::Error) -> CliError {
     if error.kind() == ErrorKind::BrokenPipe {
         CliError::BrokenPipe

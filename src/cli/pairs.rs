@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::data::error::DatasetError;
 use crate::data::reader::{ReadOptions, read_pairs};
-use crate::domain::{ColumnMapping, Pair};
+use crate::domain::{ColumnMapping, Pair, RowError};
 
 use super::error::CliError;
 
@@ -28,15 +28,20 @@ pub(super) struct ColumnFlags {
 }
 
 impl ColumnFlags {
+    /// The same as the layers below know it.
+    pub(super) fn mapping(&self) -> ColumnMapping {
+        ColumnMapping {
+            anchor: self.anchor_column.clone(),
+            positive: self.positive_column.clone(),
+            id: self.id_column.clone(),
+        }
+    }
+
     /// Reads a file of pairs.
     pub(super) fn read(&self, path: &Path) -> Result<Vec<Pair>, CliError> {
         let options = ReadOptions {
             file_name: path.file_name().map(|name| name.to_string_lossy().into_owned()),
-            mapping: ColumnMapping {
-                anchor: self.anchor_column.clone(),
-                positive: self.positive_column.clone(),
-                id: self.id_column.clone(),
-            },
+            mapping: self.mapping(),
             ..ReadOptions::default()
         };
         read_pairs(path, &options).map(|read| read.pairs).map_err(|error| CliError::Failed(told(path, &error)))
@@ -51,16 +56,21 @@ fn told(path: &Path, error: &DatasetError) -> String {
         let message = error.to_string();
         return if message.starts_with(&name.to_string()) { message } else { format!("{name}: {message}") };
     };
-    let mut lines = vec![format!("{name}: {error}")];
+    format!("{name}: {error}{}", bad_rows(errors, *total))
+}
+
+/// Bad rows, each on a line of its own after the message that stands before.
+pub(super) fn bad_rows(errors: &[RowError], total: u64) -> String {
+    let mut lines = String::new();
     for row in errors {
         let field = row.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
-        lines.push(format!("  line {}: {field}{}", row.line, row.message));
+        lines += &format!("\n  line {}: {field}{}", row.line, row.message);
     }
     let more = total.saturating_sub(errors.len() as u64);
     if more > 0 {
-        lines.push(format!("  and {more} more"));
+        lines += &format!("\n  and {more} more");
     }
-    lines.join("\n")
+    lines
 }
 
 /// A path that names an existing file, so that a typing error is told before a model is loaded.

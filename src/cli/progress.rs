@@ -2,10 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::domain::{EvaluationMetrics, MetricKey, TrainEvent, TrainPhase};
 use crate::hub::PullProgress;
+
+use super::error::CliError;
+use super::output;
+use super::units::{bytes, duration};
 
 /// Plain lines in which something long is told.
 const LINES: u64 = 10;
@@ -26,42 +30,73 @@ fn bar(template: &str) -> Option<ProgressBar> {
 /// Shows a run by its events.
 pub(super) struct RunDisplay {
     bar: Option<ProgressBar>,
+    lines: Lines,
+}
+
+/// Where lines go; bars are on standard error always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// Beside the command's result.
+    Stderr,
+    /// They are the command's result.
+    Stdout,
 }
 
 impl RunDisplay {
+    /// A bar that says what is being done, below the lines that stay.
     pub(super) fn new() -> Self {
-        let bar = bar("{msg}\n[{bar:40}] {pos}/{len} steps, {elapsed}");
+        let bar = bar("{msg}\n[{bar:40}] {pos}/{len} steps{prefix}");
         if let Some(bar) = &bar {
             bar.enable_steady_tick(std::time::Duration::from_millis(500));
         }
-        Self { bar }
+        Self { bar, lines: Lines::Stderr }
+    }
+
+    /// A bar below a log, which tells everything.
+    pub(super) fn below_log(lines: Lines) -> Self {
+        Self { bar: bar("[{bar:40}] {pos}/{len} steps{prefix}"), lines }
     }
 
     /// Shows an event.
     pub(super) fn show(&self, event: &TrainEvent) {
-        match (&self.bar, event) {
-            (Some(bar), TrainEvent::Progress { step, total_steps }) => {
-                bar.set_length(*total_steps);
-                bar.set_position(*step);
-            }
-            (Some(bar), TrainEvent::Phase { .. } | TrainEvent::Step { .. }) => {
-                if let Some(line) = in_words(event) {
-                    bar.set_message(line);
-                }
-            }
-            _ => {
-                if let Some(line) = in_words(event) {
-                    self.line(&line);
-                }
+        if let Some(bar) = &self.bar
+            && matches!(event, TrainEvent::Phase { .. } | TrainEvent::Step { .. })
+        {
+            self.move_bar(event);
+            bar.set_message(in_words(event).unwrap_or_default());
+        } else {
+            self.move_bar(event);
+            if let Some(line) = in_words(event) {
+                // Standard error, which never fails.
+                let _ = self.line(&line);
             }
         }
     }
 
+    /// Moves the bar, where there is one, to where the run is.
+    pub(super) fn move_bar(&self, event: &TrainEvent) {
+        let Some(bar) = &self.bar else { return };
+        if let TrainEvent::Progress { step, total_steps } | TrainEvent::Step { step, total_steps, .. } = event {
+            bar.set_length(*total_steps);
+            bar.set_position(*step);
+        }
+        if let TrainEvent::Step { eta_seconds, .. } = event {
+            bar.set_prefix(format!(", {} of training left", duration(*eta_seconds)));
+        }
+    }
+
     /// Prints a line, above the bar where there is one.
-    pub(super) fn line(&self, line: &str) {
+    pub(super) fn line(&self, line: &str) -> Result<(), CliError> {
+        let print = || match self.lines {
+            Lines::Stderr => {
+                say(line);
+                Ok(())
+            }
+            Lines::Stdout => output::print(line),
+        };
         match &self.bar {
-            Some(bar) => bar.println(line),
-            None => say(line),
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 
@@ -74,7 +109,7 @@ impl RunDisplay {
 }
 
 /// An event as a line; none for those that are for bars alone.
-fn in_words(event: &TrainEvent) -> Option<String> {
+pub(super) fn in_words(event: &TrainEvent) -> Option<String> {
     Some(match event {
         TrainEvent::Phase { phase, epoch } => match phase {
             TrainPhase::Tokenize => "tokenizing".into(),
@@ -88,14 +123,15 @@ fn in_words(event: &TrainEvent) -> Option<String> {
         } => {
             format!(
                 "step {step}/{total_steps}: loss {loss:.4}, gradient norm {grad_norm:.3}, learning rate \
-                 {learning_rate:.2e}, {pairs_per_second:.1} pairs/s, {eta_seconds:.0} s of training left"
+                 {learning_rate:.2e}, {pairs_per_second:.1} pairs/s, {} of training left",
+                duration(*eta_seconds)
             )
         }
         TrainEvent::Progress { .. } | TrainEvent::CheckpointRemoved { .. } => return None,
         TrainEvent::Evaluation { metrics } => evaluation_in_words(metrics),
         TrainEvent::Checkpoint { epoch, size_bytes, metric, is_best, .. } => {
             let best = if *is_best { ", the best so far" } else { "" };
-            format!("checkpoint of epoch {epoch}: {}, metric {metric:.4}{best}", HumanBytes(*size_bytes))
+            format!("checkpoint of epoch {epoch}: {}, metric {metric:.4}{best}", bytes(*size_bytes))
         }
         TrainEvent::Warning { message } => format!("warning: {message}"),
     })
@@ -111,34 +147,44 @@ fn evaluation_in_words(metrics: &EvaluationMetrics) -> String {
     format!("{when}: ndcg@10 {}", values.join(", "))
 }
 
-/// Shows a download.
-pub(super) struct PullDisplay {
+/// Shows bytes that come or go.
+pub(super) struct BytesDisplay {
     bar: Option<ProgressBar>,
     name: String,
     lines: u64,
 }
 
-impl PullDisplay {
+impl BytesDisplay {
+    /// Of something that is called so where there is no bar.
     pub(super) fn new(name: &str) -> Self {
-        let bar = bar("{msg} [{bar:40}] {bytes}/{total_bytes}, {bytes_per_sec}");
+        let bar = bar("{msg} [{bar:40}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
         Self { bar, name: name.to_owned(), lines: 0 }
     }
 
-    /// Shows how far it is.
-    pub(super) fn show(&mut self, progress: &PullProgress) {
-        let PullProgress { file, done_bytes, total_bytes } = progress;
+    /// Of something whose size nobody knows before its end.
+    pub(super) fn without_total(name: &str) -> Self {
+        Self { bar: bar("{msg} {bytes}, {bytes_per_sec}"), name: name.to_owned(), lines: 0 }
+    }
+
+    /// Shows how far it is, and which file is under way.
+    pub(super) fn show(&mut self, file: &str, done_bytes: u64, total_bytes: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_length(*total_bytes);
-            bar.set_position(*done_bytes);
-            bar.set_message(file.clone());
+            bar.set_length(total_bytes);
+            bar.set_position(done_bytes);
+            bar.set_message(file.to_owned());
             return;
         }
-        // Where the size is not known yet there is nothing to tell.
-        let Some(share) = (done_bytes * LINES).checked_div(*total_bytes) else { return };
+        // Where the size is not known there is nothing to tell.
+        let Some(share) = (done_bytes * LINES).checked_div(total_bytes) else { return };
         if share >= self.lines {
             self.lines = share + 1;
-            say(&format!("{}: {} of {}", self.name, HumanBytes(*done_bytes), HumanBytes(*total_bytes)));
+            say(&format!("{}: {} of {}", self.name, bytes(done_bytes), bytes(total_bytes)));
         }
+    }
+
+    /// Shows how far a pull is.
+    pub(super) fn show_pull(&mut self, progress: &PullProgress) {
+        self.show(&progress.file, progress.done_bytes, progress.total_bytes);
     }
 
     /// Takes the bar away.

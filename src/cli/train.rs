@@ -6,13 +6,13 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::data::split::{separate_ids, split_pairs};
-use crate::domain::{FieldError, MetricsTable, Pair, RunFolder, TrainEvent};
+use crate::domain::{MetricsTable, Pair, RunFolder, TrainEvent};
 use crate::model::describe_precision;
 use crate::records::RecordingSink;
 use crate::training::{self, TrainError, TrainReport, TrainRequest, TrainSink};
 use crate::worker::memory::PeakMemory;
 
-use super::error::CliError;
+use super::error::{CliError, flag_of};
 use super::models::{BEST, FoundModel, RevisionFlag};
 use super::output::Output;
 use super::pairs::{ColumnFlags, existing_file};
@@ -56,6 +56,10 @@ pub(super) struct TrainCommand {
     /// The file for the report: arguments, metrics, losses, timings, memory, as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+
+    /// Prints the report instead of the table.
+    #[arg(long)]
+    json: bool,
 
     #[command(flatten)]
     columns: ColumnFlags,
@@ -103,7 +107,11 @@ impl TrainCommand {
             report.write(path).map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
         }
         let mut output = Output::lock();
-        output.line(table.trim_end())?;
+        if self.json {
+            output.json_line(&report)?;
+        } else {
+            output.line(table.trim_end())?;
+        }
         output.flush()?;
         say(&format!("best checkpoint: {} (epoch {})", report.best_checkpoint.display(), report.best_epoch));
         say(&format!("it took {:.1} s", report.wall_seconds));
@@ -142,7 +150,7 @@ impl TrainCommand {
                 "give the same command again to go on from the last checkpoint in {}",
                 self.out.display()
             )),
-            TrainError::Arguments(errors) => CliError::Usage(in_lines(&errors)),
+            TrainError::Arguments(errors) => CliError::bad_arguments(&errors, flag_of),
             error @ TrainError::Checkpoint { .. } => CliError::Failed(format!(
                 "{error}; give another folder with --out, or delete {} to start anew",
                 self.out.display()
@@ -167,11 +175,6 @@ impl TrainCommand {
             tracing::warn!(path = %link.display(), %error, "the best checkpoint has no link");
         }
     }
-}
-
-fn in_lines(errors: &[FieldError]) -> String {
-    let flag = |error: &FieldError| format!("  --{}: {}", error.field.replace('_', "-"), error.message);
-    format!("bad arguments\n{}", errors.iter().map(flag).collect::<Vec<_>>().join("\n"))
 }
 
 /// The per-epoch table, narrow enough for a terminal.

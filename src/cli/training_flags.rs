@@ -63,7 +63,7 @@ pub(super) struct TrainingFlags {
         default_value_t = TrainingArguments::default().max_grad_norm)]
     max_grad_norm: f64,
 
-    /// Seeds shuffling and dropout, and the split by `--test-size`.
+    /// Seeds shuffling and dropout, and of `matryo train` the split by `--test-size`.
     #[arg(long, value_name = "NUMBER", default_value_t = TrainingArguments::default().seed)]
     pub(super) seed: u64,
 

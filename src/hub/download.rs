@@ -164,7 +164,10 @@ pub(super) async fn bytes_on_disk(place: &Path, size: u64) -> u64 {
 }
 
 /// SHA-256 of a file in hexadecimal.
-pub(super) fn sha256_of(path: &Path) -> std::io::Result<String> {
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     let mut reader = BufReader::with_capacity(1 << 20, std::fs::File::open(path)?);
     let mut hasher = Sha256::new();
     loop {

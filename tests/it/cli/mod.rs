@@ -1,15 +1,19 @@
 //! The program itself: its output, its files, its exit codes.
 
 mod demo;
+mod docs;
 mod embed;
 mod eval;
 mod models;
 mod packaging;
+mod remote;
 mod serve;
+mod shells;
 mod telemetry;
 mod train;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -38,6 +42,13 @@ impl Bench {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The model's files by path, as a Hub would have them.
+    fn model_files(&self) -> BTreeMap<String, axum::body::Bytes> {
+        let paths = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "modules.json"];
+        let paths = paths.into_iter().chain(["1_Pooling/config.json"]);
+        paths.map(|path| (path.to_owned(), std::fs::read(self.path("model").join(path)).unwrap().into())).collect()
     }
 
     fn write(&self, name: &str, content: &str) {

@@ -6,14 +6,7 @@ use crate::hub::fake_hub::{Behaviour, COMMIT, FakeHub, REPO};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pulled_model_is_found_by_its_name_without_the_hub() {
     let bench = Bench::new();
-    let mut behaviour = Behaviour { token: Some("hf_test"), ..Behaviour::default() };
-    behaviour.files.clear();
-    for path in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "modules.json"] {
-        behaviour.files.insert(path.into(), std::fs::read(bench.path("model").join(path)).unwrap().into());
-    }
-    behaviour.files.insert("1_Pooling/config.json".into(), {
-        std::fs::read(bench.path("model/1_Pooling/config.json")).unwrap().into()
-    });
+    let behaviour = Behaviour { token: Some("hf_test"), files: bench.model_files(), ..Behaviour::default() };
     let hub = FakeHub::start(behaviour).await;
     let pull = |token: &str| {
         let mut command = bench.matryo(&["models", "pull", REPO, "--revision", COMMIT]);

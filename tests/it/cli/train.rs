@@ -158,5 +158,7 @@ fn a_run_that_has_ended_gives_its_report_again() {
     std::fs::remove_file(bench.path("reports/report.json")).unwrap();
     let second = bench.run(&with(&["--epochs", "1"])).ended_with(0);
     assert_eq!(first.stdout, second.stdout);
+    let third = bench.run(&with(&["--epochs", "1", "--json"])).ended_with(0).lines();
+    assert_eq!(third, [bench.json("reports/report.json")], "the report is the one document");
     assert_eq!(bench.json("reports/report.json")["metrics"].as_array().unwrap().len(), 2);
 }
