@@ -1,7 +1,8 @@
-//! Where base models come from: the Hugging Face Hub, a folder that the operator allows, or (for the demo) the Python
-//! package index.
+//! Where base models come from: the Hugging Face Hub, a folder that the operator allows, an archive, or (for the demo) the
+//! Python package index.
 
 mod answers;
+mod archive;
 mod client;
 mod download;
 mod error;
@@ -13,6 +14,7 @@ mod pull;
 mod settings;
 mod staging;
 
+pub use archive::unpack_model;
 pub use download::sha256_of;
 pub use error::HubError;
 pub use pull::{PullProgress, PullRequest, PulledModel, check_repo, check_revision, pull};
