@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hub", &["model", "data", "domain"]),
     ("config", &["domain"]),
     ("telemetry", &["config", "domain"]),
-    ("serving", &["store", "model", "data", "domain"]),
+    ("serving", &["store", "evaluation", "model", "data", "domain"]),
     ("worker", &["store", "training", "evaluation", "model", "data", "domain"]),
     ("http", &["worker", "serving", "hub", "store", "model", "data", "domain", "config", "telemetry"]),
     (
