@@ -48,6 +48,12 @@ pub struct ServeConfig {
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub model_cache_mib: u64,
 
+    /// Memory for the corpora that the search compares models on, in MiB: their texts, and their embeddings by each model.
+    /// The least recently used are dropped beyond it; a dataset that is larger is not searched.
+    #[arg(long, env = "MATRYO_SEARCH_CACHE_MIB", default_value_t = 512, value_name = "MIB",
+        value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub search_cache_mib: u64,
+
     /// The numbers that embeddings are computed in: float32, bf16, or auto (bf16 where the processor has it). Jobs have
     /// an argument of their own.
     #[arg(long, env = "MATRYO_PRECISION", value_name = "NAME", default_value_t = Precision::Float32)]

@@ -91,6 +91,7 @@ impl Service {
             Worker::start(WorkerContext::new(store.clone(), data_dir.clone(), trainer(config.training_nice)?)).await?;
         let options = ServingOptions {
             cache_bytes: config.model_cache_mib << 20,
+            search_cache_bytes: config.search_cache_mib << 20,
             max_waiting_texts: config.max_waiting_texts as usize,
             precision: config.precision,
             timeout: Duration::from_secs(config.embed_timeout_s),

@@ -6,12 +6,15 @@ use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::domain::FieldError;
+use crate::data::tokenization::CutEnd;
+use crate::domain::{FieldError, ModelReference};
 use crate::model::SentenceEncoder;
 
 use super::batch::{Computed, Output, Work};
 use super::prepare::Preparation;
-use super::{EmbedError, EmbedRequest, EmbeddingService, Embeddings, Timings, TokenEmbeddings, off_thread, vectors};
+use super::{
+    EmbedError, EmbedInput, EmbedRequest, EmbeddingService, Embeddings, Timings, TokenEmbeddings, off_thread, vectors,
+};
 
 /// Numbers in an answer of token embeddings; each takes about ten bytes as JSON.
 const MAX_TOKEN_NUMBERS: usize = 1 << 23;
@@ -51,19 +54,20 @@ type Computation = (Arc<SentenceEncoder>, Vec<usize>, Vec<f32>, Timings);
 impl EmbeddingService {
     async fn compute(&self, request: EmbedRequest, output: Output) -> Result<Computation, EmbedError> {
         let place = self.0.place(request.inputs.len())?;
-        let limit = self.0.timeout;
-        // A caller who is given up on has left: the queue skips what is not computed yet.
-        let computed = tokio::time::timeout(limit, self.compute_in(place, request, output)).await;
-        computed.unwrap_or(Err(EmbedError::TimedOut { seconds: limit.as_secs() }))
+        let computed = async {
+            let encoder = self.0.model(&request.model).await?;
+            self.compute_in(place, encoder, request, output).await
+        };
+        self.0.in_time(computed).await
     }
 
     async fn compute_in(
         &self,
         place: OwnedSemaphorePermit,
+        encoder: Arc<SentenceEncoder>,
         request: EmbedRequest,
         output: Output,
     ) -> Result<Computation, EmbedError> {
-        let encoder = self.0.model(&request.model).await?;
         let (tokenizing, queue) = (Arc::clone(&encoder), Arc::clone(&self.0.queue));
         // The place goes along: a caller who leaves does not make room while his texts are still worked on.
         let (tokens, tokenization, answer) = off_thread(move || {
@@ -82,6 +86,28 @@ impl EmbeddingService {
         // The sender is dropped unused only where the thread has died.
         let Computed { values, queue, inference } = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
         Ok((encoder, tokens, values, Timings { tokenization, queue, inference }))
+    }
+
+    /// Embeds texts at full length, as pooled, by a model at hand, `[texts, dimension]`; they are cut where they are too long.
+    pub(super) async fn embed_by(
+        &self,
+        encoder: &Arc<SentenceEncoder>,
+        model: &ModelReference,
+        texts: Vec<String>,
+    ) -> Result<Vec<f32>, EmbedError> {
+        let place = self.0.place(texts.len())?;
+        let request = EmbedRequest {
+            model: model.clone(),
+            inputs: texts.into_iter().map(EmbedInput::Text).collect(),
+            dimensions: None,
+            normalize: false,
+            truncate: true,
+            truncation_direction: CutEnd::Right,
+            prompt_name: None,
+            own_token_ids: false,
+        };
+        let computed = self.compute_in(place, Arc::clone(encoder), request, Output::Pooled);
+        self.0.in_time(computed).await.map(|(_, _, values, _)| values)
     }
 }
 

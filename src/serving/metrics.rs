@@ -48,18 +48,18 @@ impl QueueMetrics {
     }
 }
 
-/// The models in memory.
+/// What a cache keeps in memory.
 #[derive(Debug)]
 pub(super) struct CacheMetrics {
-    /// Requests that found their model loaded or being loaded.
+    /// Requests that found what they wanted loaded or being loaded.
     pub(super) hits: Counter,
     /// Requests that began a load.
     pub(super) misses: Counter,
-    pub(super) load_failures: Counter,
-    pub(super) load_seconds: Histogram,
+    pub(super) failures: Counter,
+    pub(super) seconds: Histogram,
     pub(super) evictions: Counter,
     /// Set when they are asked for, as the next one.
-    pub(super) models: Gauge,
+    pub(super) count: Gauge,
     pub(super) bytes: Gauge,
 }
 
@@ -68,24 +68,35 @@ impl CacheMetrics {
         Self {
             hits: Counter::default(),
             misses: Counter::default(),
-            load_failures: Counter::default(),
-            load_seconds: Histogram::new(SECONDS),
+            failures: Counter::default(),
+            seconds: Histogram::new(SECONDS),
             evictions: Counter::default(),
-            models: Gauge::default(),
+            count: Gauge::default(),
             bytes: Gauge::default(),
         }
     }
 
-    /// Gives them their names.
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Gives those of the models their names.
+    pub(super) fn register_models(&self, registry: &mut Registry) {
         let cache = registry.sub_registry_with_prefix("matryo_model_cache");
         cache.register("hits", "Requests that found their model in memory or on its way there", self.hits.clone());
         cache.register("misses", "Requests that had their model loaded", self.misses.clone());
-        cache.register("load_failures", "Loads of models that failed", self.load_failures.clone());
-        let seconds = self.load_seconds.clone();
+        cache.register("load_failures", "Loads of models that failed", self.failures.clone());
+        let seconds = self.seconds.clone();
         cache.register_with_unit("load_duration", "Time to load a model", Unit::Seconds, seconds);
         cache.register("evictions", "Models dropped from memory", self.evictions.clone());
-        cache.register("models", "Models in memory", self.models.clone());
+        cache.register("models", "Models in memory", self.count.clone());
         cache.register_with_unit("size", "Memory that the models in memory take", Unit::Bytes, self.bytes.clone());
+    }
+
+    /// Gives those of embedded corpora their names.
+    pub(super) fn register_corpora(&self, registry: &mut Registry) {
+        let cache = registry.sub_registry_with_prefix("matryo_corpus_cache");
+        cache.register("hits", "Searches that found their corpus embedded or on its way there", self.hits.clone());
+        cache.register("misses", "Searches that had their corpus embedded", self.misses.clone());
+        cache.register("failures", "Corpora whose embedding failed", self.failures.clone());
+        cache.register("evictions", "Embedded corpora dropped from memory", self.evictions.clone());
+        cache.register("corpora", "Embedded corpora in memory", self.count.clone());
+        cache.register_with_unit("size", "Memory that embedded corpora take", Unit::Bytes, self.bytes.clone());
     }
 }

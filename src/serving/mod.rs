@@ -1,6 +1,7 @@
 //! Text in, vectors out: models loaded on demand, and the thread that embeds with them.
 
 mod batch;
+mod cache;
 mod embed;
 mod error;
 mod metrics;
@@ -9,6 +10,7 @@ mod queue;
 mod registry;
 mod request;
 mod resolve;
+mod search;
 mod service;
 mod thread;
 mod tokens;
@@ -16,6 +18,10 @@ pub mod vectors;
 
 pub use error::EmbedError;
 pub use request::{EmbedInput, EmbedRequest, Embeddings, Timings, TokenEmbeddings};
+pub use search::{
+    FoundPassage, LeftPassage, ModelProgress, ModelResults, Movement, SearchOutcome, SearchProgress, SearchRequest,
+    SearchResults,
+};
 pub use service::{EmbeddingService, MAX_BATCH_TOKENS, ServingOptions};
 
 /// Work of some milliseconds that must not hold up other requests.

@@ -1,7 +1,8 @@
 //! The registry with a loader that counts, fails or waits as it is told.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use crate::domain::{JobId, ModelId};
 

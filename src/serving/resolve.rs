@@ -24,6 +24,14 @@ pub(super) enum ModelKey {
 }
 
 impl ModelKey {
+    /// The name that means these weights and no others.
+    pub(super) fn reference(&self) -> ModelReference {
+        match self {
+            Self::Base { name, .. } => ModelReference::Base(name.clone()),
+            Self::Checkpoint { job_id, epoch, .. } => ModelReference::JobEpoch(*job_id, *epoch),
+        }
+    }
+
     /// True where the reference may mean these weights; a job's best may mean any of its checkpoints.
     pub(super) fn is_meant_by(&self, reference: &ModelReference) -> bool {
         match (self, reference) {

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::domain::{DataDir, ModelReference, ModelSummary, Precision};
+use crate::domain::{DataDir, DatasetId, ModelReference, ModelSummary, Precision};
 use crate::model::{ModelError, Purpose, SentenceEncoder};
 use crate::store::Store;
 
 use super::queue::Queue;
 use super::registry::Registry;
-use super::resolve::{self, resolve};
+use super::resolve::{self, ResolvedModel, resolve};
+use super::search::Corpora;
 use super::{EmbedError, off_thread, thread};
 
 /// Tokens that are computed at once: enough to keep the cores busy, few enough that nobody waits long for a turn.
@@ -26,6 +27,9 @@ pub const MAX_BATCH_TOKENS: usize = 4096;
 pub struct ServingOptions {
     /// Memory for loaded weights; the least recently used model is dropped beyond it. One model is always kept.
     pub cache_bytes: u64,
+    /// Memory for corpora that are searched, texts and embeddings; the least recently used is dropped beyond it, and one
+    /// that is larger is refused.
+    pub search_cache_bytes: u64,
     /// Texts that may wait; more are refused with [`EmbedError::Overloaded`]. A larger request is let in when nothing
     /// else waits.
     pub max_waiting_texts: usize,
@@ -41,6 +45,7 @@ impl Default for ServingOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 2 << 30,
+            search_cache_bytes: 512 << 20,
             max_waiting_texts: 8192,
             precision: Precision::Float32,
             timeout: Duration::from_secs(300),
@@ -59,6 +64,7 @@ pub(super) struct Inner {
     store: Store,
     data_dir: DataDir,
     registry: Registry<SentenceEncoder>,
+    corpora: Corpora,
     /// Places for texts that wait; closed when the server stops.
     places: Arc<Semaphore>,
     max_waiting_texts: u32,
@@ -78,6 +84,7 @@ impl EmbeddingService {
             store,
             data_dir,
             registry: Registry::new(options.cache_bytes, move |folder| load(folder, options.precision)),
+            corpora: Corpora::new(options.search_cache_bytes),
             precision: options.precision,
             timeout: options.timeout,
             places: Arc::new(Semaphore::new(max_waiting_texts as usize)),
@@ -98,8 +105,7 @@ impl EmbeddingService {
     /// # Errors
     /// As [`EmbeddingService::embed`].
     pub async fn describe(&self, model: &ModelReference) -> Result<ModelSummary, EmbedError> {
-        let folder = resolve(&self.0.store, &self.0.data_dir, model).await?.folder;
-        off_thread(move || SentenceEncoder::inspect(&folder).map_err(|error| EmbedError::Model(Arc::new(error)))).await
+        self.inspect(&self.resolved(model).await?).await
     }
 
     /// Texts that may wait.
@@ -129,8 +135,7 @@ impl EmbeddingService {
     /// # Errors
     /// [`EmbedError::UnknownModel`], [`EmbedError::NotReady`], [`EmbedError::Store`].
     pub async fn unload(&self, model: &ModelReference) -> Result<bool, EmbedError> {
-        let resolved = resolve(&self.0.store, &self.0.data_dir, model).await?;
-        Ok(self.0.registry.remove(&resolved.key))
+        Ok(self.0.registry.remove(&self.resolved(model).await?.key))
     }
 
     /// Whether a base model or a checkpoint is in memory.
@@ -139,21 +144,30 @@ impl EmbeddingService {
         self.0.registry.holds(model)
     }
 
-    /// Drops a model from memory, such as before its files are deleted; requests under way end with it.
+    /// Drops a model and what it embedded from memory, such as before its files are deleted; requests under way end with
+    /// it.
     pub async fn evict(&self, model: &ModelReference) {
         self.0.registry.evict(model);
+        self.0.corpora.forget_model(model);
+    }
+
+    /// Drops a dataset's corpus from memory.
+    pub fn forget_dataset(&self, id: DatasetId) {
+        self.0.corpora.forget_dataset(id);
     }
 
     /// Adds what is counted here to a registry.
     pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
         self.0.queue.metrics.register(registry);
-        self.0.registry.metrics().register(registry);
+        self.0.registry.metrics().register_models(registry);
+        self.0.corpora.register_metrics(registry);
     }
 
     /// Brings gauges up to date, for a scrape.
     pub fn measure(&self) {
         self.0.queue.measure();
         self.0.registry.measure();
+        self.0.corpora.measure();
     }
 
     /// Answers what waits with [`EmbedError::ShuttingDown`] and ends the thread.
@@ -170,7 +184,47 @@ impl EmbeddingService {
     }
 }
 
+impl EmbeddingService {
+    /// What a name means at this moment.
+    pub(super) async fn resolved(&self, model: &ModelReference) -> Result<ResolvedModel, EmbedError> {
+        resolve(&self.0.store, &self.0.data_dir, model).await
+    }
+
+    /// What a model is, from its files alone.
+    pub(super) async fn inspect(&self, model: &ResolvedModel) -> Result<ModelSummary, EmbedError> {
+        let folder = model.folder.clone();
+        off_thread(move || SentenceEncoder::inspect(&folder).map_err(|error| EmbedError::Model(Arc::new(error)))).await
+    }
+
+    /// A model in memory, loaded where it is not yet.
+    pub(super) async fn encoder(&self, model: ResolvedModel) -> Result<Arc<SentenceEncoder>, EmbedError> {
+        self.0.registry.get(model).await
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(super) fn data_dir(&self) -> &DataDir {
+        &self.0.data_dir
+    }
+
+    pub(super) fn corpora(&self) -> &Corpora {
+        &self.0.corpora
+    }
+}
+
 impl Inner {
+    /// Gives a computation the time that a request may take.
+    pub(super) async fn in_time<T>(
+        &self,
+        computed: impl Future<Output = Result<T, EmbedError>>,
+    ) -> Result<T, EmbedError> {
+        // A caller who is given up on has left: the queue skips what is not computed yet.
+        let computed = tokio::time::timeout(self.timeout, computed).await;
+        computed.unwrap_or(Err(EmbedError::TimedOut { seconds: self.timeout.as_secs() }))
+    }
+
     /// Takes places for texts among those that may wait, or refuses them at once.
     pub(super) fn place(&self, texts: usize) -> Result<OwnedSemaphorePermit, EmbedError> {
         let places = u32::try_from(texts).unwrap_or(u32::MAX).min(self.max_waiting_texts);

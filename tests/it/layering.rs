@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hub", &["model", "data", "domain"]),
     ("config", &["domain"]),
     ("telemetry", &["config", "domain"]),
-    ("serving", &["store", "model", "data", "domain"]),
+    ("serving", &["store", "evaluation", "model", "data", "domain"]),
     ("webhooks", &["store", "domain"]),
     ("worker", &["store", "records", "training", "evaluation", "model", "data", "domain"]),
     ("http", &["worker", "serving", "hub", "webhooks", "store", "model", "data", "domain", "config", "telemetry"]),

@@ -32,6 +32,7 @@ const TRAIN: &[u8] = include_bytes!("../../../samples/annual-reports/train.jsonl
 const EVAL: &[u8] = include_bytes!("../../../samples/annual-reports/eval.jsonl");
 const MODEL_NAME: &str = "all-MiniLM-L6-v2";
 const MODEL_CACHE_MIB: u64 = 1024;
+const SEARCH_CACHE_MIB: u64 = 64;
 const UPLOAD_MIB: u64 = 64;
 
 #[derive(Debug, Args)]
@@ -107,6 +108,7 @@ impl DemoCommand {
             max_upload_mib: UPLOAD_MIB,
             max_model_mib: MODEL_CACHE_MIB,
             model_cache_mib: MODEL_CACHE_MIB,
+            search_cache_mib: SEARCH_CACHE_MIB,
             precision: Precision::Float32,
             max_waiting_texts: 1000,
             embed_timeout_s: 60,

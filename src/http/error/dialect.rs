@@ -39,7 +39,7 @@ impl Dialect {
         const TEI: [&str; 8] =
             ["/embed", "/embed_all", "/similarity", "/tokenize", "/decode", "/info", "/health", "/models"];
         // Below /v1, what is not ours is OpenAI's, and so is what its clients may look for in vain.
-        const OURS: [&str; 3] = ["/v1/datasets", "/v1/jobs", "/v1/aliases"];
+        const OURS: [&str; 4] = ["/v1/datasets", "/v1/jobs", "/v1/aliases", "/v1/search"];
         let is_under =
             |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if path == "/" || TEI.iter().any(is_under) {
@@ -273,7 +273,7 @@ mod tests {
                 Dialect::OpenAi,
                 &["/v1/embeddings", "/v1/models", "/v1/models/org/name", "/v1/fine_tuning/jobs", "/v1/batches"],
             ),
-            (Dialect::Native, &["/v1/jobs", "/v1/aliases/a/rollback", "/embedx", "/v1x", "/v1/datasets", "/metrics"]),
+            (Dialect::Native, &["/v1/jobs", "/v1/aliases/a/rollback", "/embedx", "/v1x", "/v1/datasets", "/v1/search"]),
         ] {
             for path in paths {
                 assert_eq!(Dialect::of(path), dialect, "{path}");

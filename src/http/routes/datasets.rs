@@ -242,6 +242,7 @@ pub(super) async fn delete_dataset(
 /// Deletes a dataset's row, then its files.
 pub(in crate::http) async fn remove(state: &AppState, id: DatasetId) -> Result<(), ApiError> {
     state.store.delete_dataset(id).await?;
+    state.embedding.forget_dataset(id);
     let folder = state.data_dir.dataset(id);
     if let Err(error) = tokio::fs::remove_dir_all(&folder).await {
         tracing::warn!(path = %folder.display(), %error, "a deleted dataset's files stay until the next start");

@@ -24,6 +24,7 @@ pub(super) mod new_job;
 mod openai;
 mod prometheus;
 mod records;
+pub(super) mod search;
 mod similarity;
 mod spec;
 mod tokenize;
@@ -108,6 +109,7 @@ fn unhurried() -> OpenApiRouter<AppState> {
         .route(&format!("{OF_MODEL}/tokenize"), post(tokenize::tokenize))
         .route(&format!("{OF_MODEL}/decode"), post(decode::decode))
         .routes(routes!(openai::create_embeddings))
+        .routes(routes!(search::search))
         .routes(routes!(datasets::get_dataset))
         .routes(routes!(models::create_model))
         .routes(routes!(models::follow_pull))

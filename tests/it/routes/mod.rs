@@ -24,5 +24,6 @@ mod new_job;
 mod openai;
 mod openapi;
 mod prometheus;
+mod search;
 mod similarity;
 mod tokenize;
