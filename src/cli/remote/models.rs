@@ -100,6 +100,9 @@ pub(in crate::cli) async fn show(client: &Client, name: &str, json: bool) -> Res
         model.source.map(|source| match source {
             ModelSource::Hub { repo, revision } => format!("{repo}, revision {revision}, from the Hub"),
             ModelSource::Folder { path } => path,
+            ModelSource::Upload { file_name, sha256 } => {
+                format!("{}, uploaded, SHA-256 {sha256}", file_name.unwrap_or_else(|| "an archive".into()))
+            }
         }),
     );
     facts.add_some("job", model.job_name);
