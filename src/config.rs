@@ -73,6 +73,21 @@ pub struct ServeConfig {
         value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub max_queued_jobs: u64,
 
+    /// Who is told of every job's end, by a POST of JSON: a URL of http or https, which may lead anywhere. Jobs may have a
+    /// webhook of their own beside it.
+    #[arg(long, env = "MATRYO_WEBHOOK_URL", hide_env_values = true, value_name = "URL")]
+    pub webhook_url: Option<String>,
+
+    /// The key that signs what `--webhook-url` is told, by the Standard Webhooks specification: `whsec_` and 24 to 64 bytes
+    /// in base64.
+    #[arg(long, env = "MATRYO_WEBHOOK_SECRET", hide_env_values = true, value_name = "KEY", value_parser = secret,
+        requires = "webhook_url")]
+    pub webhook_secret: Option<Secret>,
+
+    /// Lets jobs' own webhooks lead to addresses that are not on the public Internet.
+    #[arg(long, env = "MATRYO_WEBHOOK_ALLOW_PRIVATE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub webhook_allow_private: bool,
+
     /// Where spans of requests and jobs are sent: an OpenTelemetry collector that takes OTLP over HTTP, such as
     /// http://localhost:4318. Where it is not set, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` say; without any, nothing is sent.

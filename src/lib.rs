@@ -3,10 +3,10 @@
 //! The modules are layers. A module may name only what stands to its right:
 //!
 //! ```text
-//! cli → http → { worker, serving, hub } → { store } and { training → evaluation → model → { kernels, data } } → domain
+//! cli → http → { worker, serving, hub, webhooks } → { store } and { records → training → evaluation → model → { kernels, data } } → domain
 //! ```
 //!
-//! `store` and the numeric column (`training` … `data`) are siblings: neither sees the other, and `worker` is the
+//! `store` and the numeric column (`records` … `data`) are siblings: neither sees the other, and `worker` is the
 //! only place where they meet. `tests/it/layering.rs` reads every `use crate::` line and fails on an upward one.
 
 pub mod cli;
@@ -18,8 +18,10 @@ pub mod http;
 pub mod hub;
 pub mod kernels;
 pub mod model;
+pub mod records;
 pub mod serving;
 pub mod store;
 pub mod telemetry;
 pub mod training;
+pub mod webhooks;
 pub mod worker;

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::data::split::separate_ids;
 use crate::domain::{EvaluationMetrics, MetricKey, Precision, TrainingArguments};
-use crate::evaluation::evaluate_model;
 use crate::evaluation::information_retrieval::RetrievalTask;
+use crate::evaluation::{Rankings, evaluate_model};
 use crate::model::{ModelError, Purpose, SentenceEncoder};
+use crate::records::trec::TrecNames;
 
 use super::error::CliError;
 use super::models::RevisionFlag;
@@ -53,6 +54,11 @@ pub(super) struct EvalCommand {
     #[arg(long, value_name = "NAME", default_value_t = Precision::Float32)]
     precision: Precision,
 
+    /// A folder for what trec_eval reads: `qrels.txt`, and `dim-N.txt` with the first 100 passages for each question at
+    /// each length.
+    #[arg(long, value_name = "DIR")]
+    trec: Option<PathBuf>,
+
     /// Prints JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -80,7 +86,8 @@ impl EvalCommand {
         }
         let stop = StopFlag::listen()?;
         let mut display = ShareDisplay::new("texts embedded");
-        let metrics = evaluate_model(&encoder, &task, &dims, &mut |done, total| {
+        let mut rankings = self.trec.is_some().then(Rankings::default);
+        let metrics = evaluate_model(&encoder, &task, &dims, rankings.as_mut(), &mut |done, total| {
             display.show(done as u64, total as u64);
             !stop.is_set()
         });
@@ -89,6 +96,13 @@ impl EvalCommand {
             ModelError::Cancelled => CliError::Interrupted("nothing was measured".into()),
             error => CliError::failed(error),
         })?;
+        if let (Some(folder), Some(rankings)) = (&self.trec, &rankings) {
+            let names = TrecNames::new(&task);
+            let written = names.write_runs(rankings, folder);
+            written
+                .and_then(|()| names.write_qrels(&task, &folder.join("qrels.txt")))
+                .map_err(|error| CliError::Failed(format!("--trec {}: {error}", folder.display())))?;
+        }
         let mut output = Output::lock();
         if self.json {
             let (queries, corpus) = (task.queries.len(), task.corpus.len());

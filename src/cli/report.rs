@@ -1,13 +1,13 @@
 //! What `matryo train --report` writes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::domain::{EvaluationMetrics, Profile, TrainingArguments};
+use crate::records::write_whole;
 use crate::training::{StepLog, TrainReport};
 
 /// A run, from what it was given to what came of it.
@@ -90,14 +90,9 @@ impl Report {
 
     /// Writes it as JSON, whole or not at all.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let beside = folder.join(name);
-        let mut file = File::create(&beside)?;
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
+        write_whole(path, |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            file.write_all(b"\n")
+        })
     }
 }

@@ -18,8 +18,9 @@ use crate::http::{self, AppState, HttpLimits, ModelPulls};
 use crate::hub::HubSettings;
 use crate::model::describe_precision;
 use crate::serving::{EmbeddingService, ServingOptions};
-use crate::store::Store;
+use crate::store::{Store, StoreOptions};
 use crate::telemetry::{JobSpans, Metrics, Telemetry, Traces};
+use crate::webhooks::{self, ServerWebhook, WebhookSettings};
 use crate::worker::{EngineTrainer, Worker, WorkerContext, WorkerError};
 
 use super::error::CliError;
@@ -73,6 +74,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 pub(super) struct Service {
     listener: TcpListener,
     state: AppState,
+    webhooks: WebhookSettings,
 }
 
 impl Service {
@@ -80,7 +82,9 @@ impl Service {
     pub(super) async fn start(config: &ServeConfig, listener: TcpListener) -> Result<Self, CliError> {
         let device = device(config.device)?;
         let data_dir = DataDir::new(make_folder(&config.data_dir)?);
-        let store = Store::open(&data_dir.database())
+        let webhooks = webhooks(config)?;
+        let store_options = StoreOptions { server_webhook: webhooks.server.is_some(), ..StoreOptions::default() };
+        let store = Store::open_with(&data_dir.database(), &store_options)
             .await
             .map_err(|error| CliError::Failed(format!("{}: {error}", data_dir.database().display())))?;
         let worker =
@@ -108,6 +112,7 @@ impl Service {
             limits: HttpLimits {
                 max_upload_bytes: config.max_upload_mib << 20,
                 max_queued_jobs: config.max_queued_jobs,
+                private_webhooks: config.webhook_allow_private,
                 ..HttpLimits::default()
             },
             telemetry,
@@ -116,7 +121,7 @@ impl Service {
         if config.api_key.is_none() && !config.listen.ip().is_loopback() {
             tracing::warn!(address = %config.listen, "anybody who reaches this address is let in; set MATRYO_API_KEY");
         }
-        Ok(Self { listener, state })
+        Ok(Self { listener, state, webhooks })
     }
 
     /// Where it listens; tells the port where any was asked for.
@@ -127,12 +132,14 @@ impl Service {
     /// Answers until `stop`, then ends: no new connections, the running job back to the queue, event streams closed,
     /// requests under way finished.
     pub(super) async fn run(self, stop: impl Future<Output = ()>) -> Result<(), CliError> {
-        let Self { listener, state } = self;
+        let Self { listener, state, webhooks } = self;
         let address = listener.local_addr()?;
         let job_spans = state.telemetry.traces.clone().map(|traces| {
             let events = state.worker.subscribe_to_all();
             tokio::spawn(trace_jobs(events, JobSpans::new(traces)))
         });
+        let webhooks = webhooks::start(state.store.clone(), webhooks, state.worker.subscribe_to_all())
+            .map_err(|error| CliError::Failed(format!("webhooks: {error}")))?;
         let (stopping, stopped) = oneshot::channel::<()>();
         // Small answers and single events are to leave at once.
         let listener = listener.tap_io(|stream| {
@@ -170,6 +177,11 @@ impl Service {
                 server.abort();
             }
         }
+        // It ended with the worker's events, but for what is being sent; that is sent again at the next start.
+        let sending = webhooks.abort_handle();
+        if tokio::time::timeout(GRACE, webhooks).await.is_err() {
+            sending.abort();
+        }
         state.store.close().await;
         if let Some(job_spans) = job_spans {
             // It ended with the worker's events.
@@ -189,6 +201,14 @@ async fn traces(config: &ServeConfig) -> Result<Option<Traces>, CliError> {
     let traces = started.map_err(|error| CliError::Failed(format!("OTLP: {error}")))?;
     tracing::info!("spans of requests and jobs are sent to an OTLP collector");
     Ok(Some(traces))
+}
+
+/// Who is told of jobs' ends.
+fn webhooks(config: &ServeConfig) -> Result<WebhookSettings, CliError> {
+    let url = config.webhook_url.as_deref().filter(|url| !url.trim().is_empty());
+    let server = url.map(|url| ServerWebhook::new(url, config.webhook_secret.as_ref())).transpose();
+    let allow_private = config.webhook_allow_private;
+    Ok(WebhookSettings { server: server.map_err(CliError::Failed)?, allow_private, ..WebhookSettings::default() })
 }
 
 /// Makes spans of the jobs' events, until the worker has ended.

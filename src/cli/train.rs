@@ -6,8 +6,9 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::data::split::{separate_ids, split_pairs};
-use crate::domain::{FieldError, MetricsTable, Pair, TrainEvent};
+use crate::domain::{FieldError, MetricsTable, Pair, RunFolder, TrainEvent};
 use crate::model::describe_precision;
+use crate::records::RecordingSink;
 use crate::training::{self, TrainError, TrainReport, TrainRequest, TrainSink};
 use crate::worker::memory::PeakMemory;
 
@@ -25,7 +26,7 @@ pub(super) const EXAMPLE: &str = "Examples:\n  \
     --out ./run --report report.json --epochs 4\n  \
     matryo train --train pairs.csv.gz --test-size 0.1 --base-model ./my-model --out ./run\n\n\
     A run that was stopped goes on from its last checkpoint when the same command is given again. OUT/best is the best\n\
-    checkpoint, a sentence-transformers folder.";
+    checkpoint, a sentence-transformers folder; OUT/metrics.csv, OUT/tensorboard and OUT/trec are records of the run.";
 
 #[derive(Debug, Args)]
 pub(super) struct TrainCommand {
@@ -81,7 +82,7 @@ impl TrainCommand {
             checkpoints: self.out.clone(),
         };
         let mut sink = Sink { display: RunDisplay::new(), memory: PeakMemory::start(), stop: StopFlag::listen()? };
-        let ran = training::run(&request, &mut sink);
+        let ran = training::run(&request, &mut RecordingSink::new(&mut sink, RunFolder::new(&self.out)));
         sink.display.end();
         let run = ran.map_err(|error| self.failure(error))?;
         if let Some(epoch) = run.resumed_from_epoch {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource};
+use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource, RunFolder};
 
 /// The data directory's layout.
 ///
@@ -13,6 +13,7 @@ use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource};
 /// datasets/<id>/original                 the file as it was uploaded, where `/v1/files` took it
 /// models/<id>/                           a base model pulled from the Hub
 /// jobs/<id>/checkpoints/epoch-<n>/       checkpoints
+/// jobs/<id>/{metrics.csv,tensorboard,trec} records; see [`RunFolder`]
 /// ```
 ///
 /// What is still being written stands beside its place with `.tmp` after the name, and may be deleted at start.
@@ -101,6 +102,12 @@ impl DataDir {
     #[must_use]
     pub fn job(&self, id: JobId) -> PathBuf {
         self.jobs().join(id.to_string())
+    }
+
+    /// A job's records.
+    #[must_use]
+    pub fn run_folder(&self, id: JobId) -> RunFolder {
+        RunFolder::new(self.job(id))
     }
 
     /// A job's checkpoints.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DatasetId, JobId, Profile, TrainingArguments};
+use super::{DatasetId, JobId, Profile, Secret, TrainingArguments};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -107,6 +107,11 @@ pub struct Job {
     pub base_model: String,
     /// Its hyperparameters, every default filled in.
     pub training: TrainingArguments,
+    /// Who is told of its end, by a POST.
+    pub webhook_url: Option<String>,
+    /// The key that signs it: taken when the job is submitted, and never given out again.
+    #[serde(skip)]
+    pub webhook_secret: Option<Secret>,
     /// Optimizer steps done.
     pub step: u64,
     /// Optimizer steps of the whole run, once known.

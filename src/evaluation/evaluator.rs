@@ -25,6 +25,13 @@ const QUERIES_AT_ONCE: usize = 1 << 18;
 /// Turns rows of the table into embeddings at full size, `[rows, dimension]`.
 type Embed<'a> = dyn FnMut(&[u32]) -> Result<Vec<f32>, ModelError> + 'a;
 
+/// What an evaluation found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rankings {
+    /// Each dimension with the first [`MAX_RANK`] documents for each query, best first, by their place in the corpus.
+    pub by_dim: Vec<(usize, Vec<Vec<Hit>>)>,
+}
+
 /// A retrieval task whose texts are rows of a table.
 #[derive(Debug, Clone)]
 pub struct RetrievalEvaluator {
@@ -69,8 +76,9 @@ impl RetrievalEvaluator {
         self.texts
     }
 
-    /// Embeds the texts, whose token ids by row are `sequences`, and ranks. `on_progress` is told how many are embedded
-    /// after each pack and is asked again while ranking; false stops.
+    /// Embeds the texts, whose token ids by row are `sequences`, and ranks; puts what was found into `rankings`, where
+    /// somebody wants it. `on_progress` is told how many are embedded after each pack and is asked again while ranking;
+    /// false stops.
     ///
     /// # Errors
     /// [`ModelError::Cancelled`] where `on_progress` says so.
@@ -80,6 +88,7 @@ impl RetrievalEvaluator {
         sequences: &[Vec<u32>],
         dims: &[usize],
         workspace: &mut Workspace,
+        rankings: Option<&mut Rankings>,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<BTreeMap<String, f64>, ModelError> {
         let sequence = |row: &u32| sequences[*row as usize].as_slice();
@@ -96,7 +105,7 @@ impl RetrievalEvaluator {
             })
         };
         let mut keep_going = || (on_progress.borrow_mut())(done.get());
-        self.rank(&documents, encoder.summary().dimension, dims, &mut embed, &mut keep_going)
+        self.rank(&documents, encoder.summary().dimension, dims, rankings, &mut embed, &mut keep_going)
     }
 
     /// Metrics by key (`dim_128_cosine_ndcg@10`, …, `sequential_score`). `documents` is the order in which
@@ -106,10 +115,15 @@ impl RetrievalEvaluator {
         documents: &[u32],
         dimension: usize,
         dims: &[usize],
+        mut rankings: Option<&mut Rankings>,
         embed: &mut Embed<'_>,
         keep_going: &mut dyn FnMut() -> bool,
     ) -> Result<BTreeMap<String, f64>, ModelError> {
         let mut ranked: Vec<Vec<RankedQuery>> = vec![Vec::with_capacity(self.queries.len()); dims.len()];
+        let keep = rankings.is_some();
+        if let Some(rankings) = &mut rankings {
+            rankings.by_dim = dims.iter().map(|dim| (*dim, Vec::with_capacity(self.queries.len()))).collect();
+        }
         for (group, queries) in self.queries.chunks(QUERIES_AT_ONCE).enumerate() {
             let texts = distinct(queries);
             let embeddings = embed(&texts)?;
@@ -122,8 +136,18 @@ impl RetrievalEvaluator {
                 }
             }
             let first = group * QUERIES_AT_ONCE;
-            let found = search.finish(dims, |query, hits| self.ranked_query(first + query, hits));
-            ranked.iter_mut().zip(found).for_each(|(ranked, found)| ranked.extend(found));
+            let found = search.finish(dims, |query, hits| {
+                let places = self.places(hits);
+                (self.ranked_query(first + query, &places), if keep { places } else { Vec::new() })
+            });
+            for (place, found) in found.into_iter().enumerate() {
+                for (query, places) in found {
+                    ranked[place].push(query);
+                    if let Some(rankings) = &mut rankings {
+                        rankings.by_dim[place].1.push(places);
+                    }
+                }
+            }
         }
         let mut values = BTreeMap::new();
         for (dim, queries) in dims.iter().zip(ranked) {
@@ -135,10 +159,9 @@ impl RetrievalEvaluator {
         Ok(values)
     }
 
-    /// Puts the copies of each document found back into the list, in the order of score and corpus index, and looks
-    /// where the answers stand. No copy among the first can be missing: the first copy of each better document would
-    /// stand before it.
-    fn ranked_query(&self, query: usize, hits: &[Hit]) -> RankedQuery {
+    /// Puts the copies of each document found back into the list, in the order of score and corpus index. No copy among
+    /// the first can be missing: the first copy of each better document would stand before it.
+    fn places(&self, hits: &[Hit]) -> Vec<Hit> {
         let mut places: Vec<Hit> = hits
             .iter()
             .flat_map(|hit| {
@@ -148,8 +171,13 @@ impl RetrievalEvaluator {
             .collect();
         places.sort_unstable();
         places.truncate(MAX_RANK);
+        places
+    }
+
+    /// Looks where the answers stand.
+    fn ranked_query(&self, query: usize, places: &[Hit]) -> RankedQuery {
         let relevant = &self.relevant[query];
-        let found = (0_u32..).zip(&places).filter(|(_, hit)| relevant.binary_search(&hit.document).is_ok());
+        let found = (0_u32..).zip(places).filter(|(_, hit)| relevant.binary_search(&hit.document).is_ok());
         RankedQuery { hits: found.map(|(place, _)| place).collect(), relevant: relevant.len() }
     }
 }
@@ -162,8 +190,9 @@ fn distinct(rows: &[u32]) -> Vec<u32> {
     rows
 }
 
-/// Embeds a task's texts and counts its metrics at every dimension; of epoch 0, step 0. `on_progress` is told how many
-/// of how many texts are embedded after each pack, and returns false to stop.
+/// Embeds a task's texts and counts its metrics at every dimension; of epoch 0, step 0. Puts what was found into
+/// `rankings`, where somebody wants it. `on_progress` is told how many of how many texts are embedded after each pack, and
+/// returns false to stop.
 ///
 /// # Errors
 /// Where a text cannot be tokenised, and [`ModelError::Cancelled`] where `on_progress` says so.
@@ -171,14 +200,16 @@ pub fn evaluate_model(
     encoder: &SentenceEncoder,
     task: &RetrievalTask,
     dims: &[usize],
+    rankings: Option<&mut Rankings>,
     on_progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<EvaluationMetrics, ModelError> {
     let mut table = TextTable::default();
     let evaluator = RetrievalEvaluator::new(task, &mut table);
     let texts = evaluator.texts();
     let sequences = table.tokenize(encoder.tokenizer(), &mut || on_progress(0, texts))?.ok_or(ModelError::Cancelled)?;
-    let values = evaluator
-        .evaluate(encoder, &sequences, dims, &mut Workspace::default(), &mut |done| on_progress(done, texts))?;
+    let mut workspace = Workspace::default();
+    let mut on_progress = |done| on_progress(done, texts);
+    let values = evaluator.evaluate(encoder, &sequences, dims, &mut workspace, rankings, &mut on_progress)?;
     Ok(EvaluationMetrics { epoch: 0, step: 0, values })
 }
 
@@ -197,7 +228,14 @@ mod tests {
             Ok(rows.iter().flat_map(|row| embed(table.text(*row))).collect())
         };
         let dimension = embed(&[0]).map(|row: Vec<f32>| row.len()).expect("a text");
-        let values = evaluator.rank(&documents, dimension, dims, &mut embed, &mut || true).expect("not stopped");
+        let mut rankings = Rankings::default();
+        let values = evaluator.rank(&documents, dimension, dims, Some(&mut rankings), &mut embed, &mut || true);
+        let values = values.expect("not stopped");
+        assert!(rankings.by_dim.iter().map(|(dim, _)| dim).eq(dims), "{dims:?}");
+        for (_, lists) in &rankings.by_dim {
+            assert_eq!(lists.len(), task.queries.len());
+            assert!(lists.iter().all(|hits| hits.len() == MAX_RANK.min(task.corpus.len()) && hits.is_sorted()));
+        }
         assert_eq!(embedded, 1 + evaluator.texts());
         values
     }
@@ -207,6 +245,8 @@ mod tests {
             queries: queries.iter().map(ToString::to_string).collect(),
             corpus: corpus.iter().map(ToString::to_string).collect(),
             relevant: relevant.iter().map(|documents| documents.to_vec()).collect(),
+            query_ids: queries.iter().map(ToString::to_string).collect(),
+            document_ids: (0..corpus.len()).map(|place| place.to_string()).collect(),
             capped_queries: 0,
         }
     }

@@ -13,6 +13,10 @@ pub struct RetrievalTask {
     pub corpus: Vec<String>,
     /// For each query, the indices in `corpus` of the documents that answer it.
     pub relevant: Vec<Vec<u32>>,
+    /// The ids of the queries' rows.
+    pub query_ids: Vec<String>,
+    /// The ids of the documents' rows; of a document that stands for several, the first's.
+    pub document_ids: Vec<String>,
     /// Queries whose score identical passages cap: their positive stands in the corpus more than once, and only
     /// one of the copies counts. 0 where the corpus is deduplicated.
     pub capped_queries: usize,
@@ -36,6 +40,8 @@ impl RetrievalTask {
             queries: eval.iter().map(|pair| pair.anchor.clone()).collect(),
             corpus: Vec::new(),
             relevant: vec![Vec::new(); eval.len()],
+            query_ids: eval.iter().map(|pair| pair.id.clone()).collect(),
+            document_ids: Vec::new(),
             capped_queries: 0,
         };
         // Where each text stands first, and how often.
@@ -47,6 +53,7 @@ impl RetrievalTask {
             let document = if deduplicate_corpus { *first } else { next };
             if document == next {
                 task.corpus.push(pair.positive.clone());
+                task.document_ids.push(pair.id.clone());
             }
             if let Some(query) = query {
                 task.relevant[query].push(document);
@@ -81,6 +88,8 @@ mod tests {
         // Ids as text: 1, 10 (training), 10 (evaluation), 2, 5, 7.
         assert_eq!(task.corpus, ["alone", "other", "same", "same", "same", "same"]);
         assert_eq!(task.relevant, [vec![4], vec![0], vec![2]]);
+        assert_eq!(task.query_ids, ["5", "1", "10"]);
+        assert_eq!(task.document_ids, ["1", "10", "10", "2", "5", "7"]);
         assert_eq!(task.capped_queries, 2);
     }
 
@@ -90,6 +99,7 @@ mod tests {
         let task = RetrievalTask::from_pairs(&train, &eval, true);
         assert_eq!(task.corpus, ["alone", "other", "same"]);
         assert_eq!(task.relevant, [vec![2], vec![0], vec![2]]);
+        assert_eq!(task.document_ids, ["1", "10", "10"]);
         assert_eq!(task.capped_queries, 0);
     }
 }

@@ -5,4 +5,5 @@ pub mod information_retrieval;
 pub mod metrics;
 pub mod search;
 
-pub use evaluator::{RetrievalEvaluator, evaluate_model};
+pub use evaluator::{Rankings, RetrievalEvaluator, evaluate_model};
+pub use search::Hit;

@@ -50,6 +50,8 @@ pub struct HttpLimits {
     pub max_client_batch_size: usize,
     /// Jobs that may wait in the queue.
     pub max_queued_jobs: u64,
+    /// Whether jobs may have webhooks at addresses that are not on the public Internet.
+    pub private_webhooks: bool,
 }
 
 impl Default for HttpLimits {
@@ -59,6 +61,7 @@ impl Default for HttpLimits {
             max_body_bytes: 32 << 20,
             max_client_batch_size: 2048,
             max_queued_jobs: 100,
+            private_webhooks: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::domain::{EventRecord, Job, JobError, JobEvent, JobId, JobStatus, utc_now};
+use crate::domain::{EventRecord, Job, JobError, JobEvent, JobId, JobStatus, Secret, utc_now};
 
 use super::events::append;
 use super::rows::{get_json, get_optional_json, get_parsed, get_u64, int, json, page};
@@ -57,6 +57,8 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, sqlx::Error> {
         eval_dataset_id: eval_dataset_id.map(|_| get_parsed(row, "eval_dataset_id")).transpose()?,
         base_model: row.try_get("base_model")?,
         training: get_json(row, "training")?,
+        webhook_url: row.try_get("webhook_url")?,
+        webhook_secret: None,
         step: get_u64(row, "step")?,
         total_steps: unsigned("total_steps")?,
         error: code.zip(message).map(|(code, message)| JobError { code, message }),
@@ -70,14 +72,20 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, sqlx::Error> {
     })
 }
 
-/// Appends the event of a status change that the same transaction made.
-pub(super) async fn changed(
-    connection: &mut SqliteConnection,
-    job: Job,
-    message: Option<String>,
-) -> Result<StatusChange, StoreError> {
-    let event = append(connection, job.id, &JobEvent::Status { status: job.status, message }).await?;
-    Ok(StatusChange { job, event: Some(event) })
+impl Store {
+    /// Appends the event of a status change that the same transaction made, and makes what is to be told of an end.
+    pub(super) async fn changed(
+        &self,
+        connection: &mut SqliteConnection,
+        job: Job,
+        message: Option<String>,
+    ) -> Result<StatusChange, StoreError> {
+        let event = append(connection, job.id, &JobEvent::Status { status: job.status, message }).await?;
+        if job.status.is_final() {
+            self.announce_end(connection, &job).await?;
+        }
+        Ok(StatusChange { job, event: Some(event) })
+    }
 }
 
 impl Store {
@@ -91,8 +99,8 @@ impl Store {
         check_inputs(&mut transaction, new).await?;
         let row = sqlx::query(
             "insert into jobs (id, name, metadata, status, dataset_id, eval_dataset_id, base_model, training,
-                created_at, queue_position)
-             values (?, ?, ?, 'queued', ?, ?, ?, ?, ?, (select coalesce(max(queue_position), 0) + 1 from jobs)) returning *",
+                webhook_url, webhook_secret, created_at, queue_position)
+             values (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, (select coalesce(max(queue_position), 0) + 1 from jobs)) returning *",
         )
         .bind(new.id.to_string())
         .bind(&new.name)
@@ -101,10 +109,12 @@ impl Store {
         .bind(new.eval_dataset_id.map(|id| id.to_string()))
         .bind(&new.base_model)
         .bind(json(&new.training))
+        .bind(&new.webhook_url)
+        .bind(new.webhook_secret.as_ref().map(Secret::expose))
         .bind(&new.created_at)
         .fetch_one(&mut *transaction)
         .await?;
-        let change = changed(&mut transaction, job(&row)?, None).await?;
+        let change = self.changed(&mut transaction, job(&row)?, None).await?;
         transaction.commit().await?;
         Ok(change)
     }
@@ -174,7 +184,7 @@ impl Store {
                     .bind(id.to_string())
                     .fetch_one(&mut *transaction)
                     .await?;
-                changed(&mut transaction, job(&row)?, None).await?
+                self.changed(&mut transaction, job(&row)?, None).await?
             }
             JobStatus::Running => {
                 let row = sqlx::query("update jobs set cancel_requested = 1 where id = ? returning *")
@@ -205,7 +215,7 @@ impl Store {
                     .bind(id.to_string())
                     .fetch_one(&mut *transaction)
                     .await?;
-                changed(&mut transaction, job(&row)?, None).await?
+                self.changed(&mut transaction, job(&row)?, None).await?
             }
             JobStatus::Running if before.cancel_requested => {
                 return Err(StoreError::conflict("the job is being cancelled; resume it once it is"));
@@ -249,7 +259,7 @@ impl Store {
         .bind(id.to_string())
         .fetch_one(&mut *transaction)
         .await?;
-        let change = changed(&mut transaction, job(&row)?, None).await?;
+        let change = self.changed(&mut transaction, job(&row)?, None).await?;
         transaction.commit().await?;
         Ok(change)
     }

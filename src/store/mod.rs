@@ -18,6 +18,7 @@ mod queue;
 mod recovery;
 mod rows;
 mod token_lengths;
+mod webhooks;
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,11 +32,14 @@ pub use error::StoreError;
 pub use jobs::{JobFilter, MetadataFilter, StatusChange};
 pub use queue::JobOutcome;
 pub use recovery::MAX_CRASHES;
+pub use webhooks::{DeliveryAttempt, DueDelivery};
 
 /// The database; clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    /// Whether a delivery to the server's own webhook is made of each job's end.
+    tells_server: bool,
 }
 
 /// How a database is opened.
@@ -43,6 +47,8 @@ pub struct Store {
 pub struct StoreOptions {
     /// The database's largest size; writes beyond it fail with [`StoreError::Full`]. None leaves it to the disk.
     pub max_size_bytes: Option<u64>,
+    /// Whether the server has a webhook of its own, which hears of each job's end.
+    pub server_webhook: bool,
 }
 
 /// One page of a list.
@@ -106,7 +112,7 @@ impl Store {
             })
         });
         migrate(&connect).await?;
-        Ok(Self { pool: pool.connect_with(connect).await? })
+        Ok(Self { pool: pool.connect_with(connect).await?, tells_server: options.server_webhook })
     }
 
     /// Asks the database something trivial.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{Job, JobError, JobId, JobStatus, Profile, utc_now};
 
-use super::jobs::{changed, find, job};
+use super::jobs::{find, job};
 use super::rows::{int, json};
 use super::{StatusChange, Store, StoreError};
 
@@ -42,7 +42,7 @@ impl Store {
         let Some(row) = row else {
             return Ok(None);
         };
-        let change = changed(&mut transaction, job(&row)?, None).await?;
+        let change = self.changed(&mut transaction, job(&row)?, None).await?;
         transaction.commit().await?;
         Ok(Some(change))
     }
@@ -96,7 +96,7 @@ impl Store {
             let status = find(&mut transaction, id).await?.status;
             return Err(StoreError::wrong_status(status, "only a running one can end"));
         };
-        let change = changed(&mut transaction, job(&row)?, error.map(|error| error.message.clone())).await?;
+        let change = self.changed(&mut transaction, job(&row)?, error.map(|error| error.message.clone())).await?;
         transaction.commit().await?;
         Ok(change)
     }
@@ -124,7 +124,7 @@ impl Store {
         .await?;
         let job = job(&row)?;
         let reason = (job.status == JobStatus::Queued).then(|| reason.to_owned());
-        let change = changed(&mut transaction, job, reason).await?;
+        let change = self.changed(&mut transaction, job, reason).await?;
         transaction.commit().await?;
         Ok(change)
     }

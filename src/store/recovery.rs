@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use crate::domain::{JobId, JobStatus, utc_now};
 
-use super::jobs::{changed, job};
+use super::jobs::job;
 use super::rows::int;
 use super::{StatusChange, Store, StoreError};
 
@@ -48,7 +48,7 @@ impl Store {
                 None if job.status != JobStatus::Queued => None,
                 None => Some("the server stopped while the job ran; it goes on from its last checkpoint".to_owned()),
             };
-            changes.push(changed(&mut transaction, job, message).await?);
+            changes.push(self.changed(&mut transaction, job, message).await?);
         }
         transaction.commit().await?;
         Ok(changes)

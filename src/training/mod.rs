@@ -22,4 +22,4 @@ mod trainer_state;
 pub use error::TrainError;
 pub use run::{StepLog, TrainReport, TrainRequest, run};
 pub use scheduler::LrSchedule;
-pub use sink::TrainSink;
+pub use sink::{RunStart, TrainSink};

@@ -78,6 +78,7 @@ pub struct StepLog {
 /// As [`TrainError`] lists; complete checkpoints stay.
 pub fn run(request: &TrainRequest, sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
     let setup = Setup::new(request)?;
+    sink.on_start(&setup.state.start());
     if setup.state.is_finished() {
         return Ok(setup.state.into_report(setup.resumed_from_epoch));
     }

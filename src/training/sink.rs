@@ -1,11 +1,39 @@
 //! The trainer's only way to the outside.
 
-use crate::domain::TrainEvent;
+use crate::domain::{EvaluationMetrics, TrainEvent};
+use crate::evaluation::Rankings;
+use crate::evaluation::information_retrieval::RetrievalTask;
 
-use super::TrainError;
+use super::{StepLog, TrainError};
+
+/// Where a run begins: all of it empty or 0, unless it goes on from a checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct RunStart<'a> {
+    /// Epochs done.
+    pub epoch: u32,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// What was logged by then.
+    pub log: &'a [StepLog],
+    /// Metrics by epoch, baseline first.
+    pub evaluations: &'a [EvaluationMetrics],
+    /// The dimensions that evaluations will be of.
+    pub dims: &'a [usize],
+}
 
 /// Hears what the trainer does, and may stop it.
 pub trait TrainSink: Send {
+    /// Hears where the run begins, before anything else.
+    fn on_start(&mut self, _start: &RunStart<'_>) {}
+
+    /// Hears what evaluations will ask; true where it wants to hear what they find.
+    fn on_task(&mut self, _task: &RetrievalTask) -> bool {
+        false
+    }
+
+    /// Hears what the evaluation of an epoch found, right before its event.
+    fn on_rankings(&mut self, _epoch: u32, _rankings: &Rankings) {}
+
     /// Takes an event. A checkpoint's folder is complete on disk before its event comes.
     fn on_event(&mut self, event: TrainEvent);
 

@@ -17,6 +17,8 @@ use super::{TrainError, TrainRequest, TrainSink};
 pub(super) struct TokenizedTexts {
     /// Token ids by text; the evaluation's texts come first.
     pub(super) sequences: Vec<Vec<u32>>,
+    /// True where the sink wants to hear what evaluations find.
+    pub(super) rankings_wanted: bool,
     /// Each training row's anchor and positive, as indices of `sequences`.
     pairs: Vec<[u32; 2]>,
     /// What the user should know about the texts.
@@ -28,10 +30,12 @@ impl TokenizedTexts {
         request: &TrainRequest,
         arguments: &TrainingArguments,
         encoder: &SentenceEncoder,
-        sink: &dyn TrainSink,
+        sink: &mut dyn TrainSink,
     ) -> Result<(RetrievalEvaluator, Self), TrainError> {
         let (train, eval) = (&request.train, &request.eval);
         let task = RetrievalTask::from_pairs(train, eval, arguments.deduplicate_corpus);
+        let rankings_wanted = sink.on_task(&task);
+        let sink = &*sink;
         let mut table = TextTable::default();
         let evaluator = RetrievalEvaluator::new(&task, &mut table);
         let pairs = train.iter().map(|pair| [table.insert(&pair.anchor), table.insert(&pair.positive)]).collect();
@@ -46,7 +50,8 @@ impl TokenizedTexts {
             empty_warning(train, eval),
             truncated_warning(&table, &sequences, tokenizer, sink)?,
         ];
-        Ok((evaluator, Self { sequences, pairs, warnings: warnings.into_iter().flatten().collect() }))
+        let warnings = warnings.into_iter().flatten().collect();
+        Ok((evaluator, Self { sequences, rankings_wanted, pairs, warnings }))
     }
 
     /// Token ids of these rows' anchors, then of their positives.

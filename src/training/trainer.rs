@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::data::sampler::PairSampler;
 use crate::domain::{EvaluationMetrics, TrainEvent, TrainPhase};
-use crate::evaluation::RetrievalEvaluator;
+use crate::evaluation::{Rankings, RetrievalEvaluator};
 use crate::model::{DropoutKey, SentenceEncoder};
 
 use super::checkpointer::Checkpointer;
@@ -54,7 +54,7 @@ impl<'a> Trainer<'a> {
         let Setup { checkpointer, encoder, optimizer, mut state, resumed_from_epoch } = setup;
         let started = Instant::now();
         sink.on_event(TrainEvent::Phase { phase: TrainPhase::Tokenize, epoch: f64::from(state.epoch) });
-        let (evaluator, texts) = TokenizedTexts::prepare(request, &state.arguments, &encoder, &*sink)?;
+        let (evaluator, texts) = TokenizedTexts::prepare(request, &state.arguments, &encoder, sink)?;
         let arguments = &state.arguments;
         let sampler = PairSampler::new(
             &request.train,
@@ -227,13 +227,18 @@ impl<'a> Trainer<'a> {
         let started = Instant::now();
         self.phase(phase);
         let sink = &*self.sink;
+        let mut rankings = self.texts.rankings_wanted.then(Rankings::default);
         let values = self.evaluator.evaluate(
             &self.encoder,
             &self.texts.sequences,
             self.state.arguments.dims(),
             self.accumulator.workspace(),
+            rankings.as_mut(),
             &mut |_| !sink.should_stop(),
         )?;
+        if let Some(rankings) = rankings {
+            self.sink.on_rankings(epoch, &rankings);
+        }
         let metrics = EvaluationMetrics { epoch, step: self.state.step, values };
         self.add_time(phase, started);
         self.state.evaluations.push(metrics.clone());

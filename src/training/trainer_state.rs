@@ -15,6 +15,7 @@ use crate::model::Parameters;
 use super::optimizer::AdamW;
 use super::profile::Spent;
 use super::run::{StepLog, TrainReport};
+use super::sink::RunStart;
 
 const STATE_FILE: &str = "trainer_state.json";
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
@@ -96,6 +97,13 @@ pub(super) struct TrainerState {
 }
 
 impl TrainerState {
+    /// Where a run begins that goes on from here.
+    #[must_use]
+    pub(super) fn start(&self) -> RunStart<'_> {
+        let Self { epoch, step, log, evaluations, arguments, .. } = self;
+        RunStart { epoch: *epoch, step: *step, log, evaluations, dims: arguments.dims() }
+    }
+
     /// The state before anything is done.
     #[must_use]
     pub(super) fn new(arguments: TrainingArguments, fingerprint: Fingerprint) -> Self {

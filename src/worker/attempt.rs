@@ -8,6 +8,7 @@ use crate::data::dataset_files::read_stored;
 use crate::data::error::DatasetError;
 use crate::domain::{DataDir, DatasetId, Job, JobError, Pair};
 use crate::model::ModelError;
+use crate::records::RecordingSink;
 use crate::store::{JobOutcome, Store, StoreError};
 use crate::training::{TrainError, TrainReport, TrainRequest};
 
@@ -96,7 +97,8 @@ fn train(
         arguments: job.training.clone(),
         checkpoints,
     };
-    trainer.train(&request, sink).map_err(Failure::Train)
+    let mut recording = RecordingSink::new(sink, data_dir.run_folder(job.id));
+    trainer.train(&request, &mut recording).map_err(Failure::Train)
 }
 
 /// Every row of a dataset that evaluates another one, whatever its own split says.

@@ -54,16 +54,20 @@ class Server:
         except urllib.error.URLError:
             return False
 
-    def call(self, method, path, body=None, content_type="application/json"):
+    def call(self, method, path, body=None, content_type="application/json", headers=()):
         """The JSON that a call answers; `urllib.error.HTTPError` otherwise."""
         data = json.dumps(body).encode() if body is not None and content_type == "application/json" else body
-        headers = {"content-type": content_type}
+        text = self.fetch(path, {"content-type": content_type, **dict(headers)}, method, data)
+        return json.loads(text) if text else None
+
+    def fetch(self, path, headers=(), method="GET", data=None):
+        """The bytes that a call answers."""
+        headers = dict(headers)
         if self.api_key:
             headers["authorization"] = f"Bearer {self.api_key}"
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
-            text = response.read()
-        return json.loads(text) if text else None
+            return response.read()
 
     def wait(self, what, is_so, patience=PATIENCE):
         """Asks until it is so; answers what `is_so` did."""

@@ -107,6 +107,9 @@ impl DemoCommand {
             embed_timeout_s: 60,
             training_nice: 0,
             max_queued_jobs: 10,
+            webhook_url: None,
+            webhook_secret: None,
+            webhook_allow_private: false,
             otlp_endpoint: None,
             log_format: LogFormat::Text,
         };

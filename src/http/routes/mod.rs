@@ -22,9 +22,11 @@ mod models;
 mod new_job;
 mod openai;
 mod prometheus;
+mod records;
 mod similarity;
 mod spec;
 mod tokenize;
+mod webhooks;
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
@@ -75,6 +77,7 @@ fn prompt() -> OpenApiRouter<AppState> {
         .routes(routes!(fine_tuning::events::list_events))
         .routes(routes!(fine_tuning::checkpoints::list_checkpoints))
         .routes(routes!(metrics::get_metrics))
+        .routes(routes!(webhooks::list_webhook_deliveries))
         .routes(routes!(checkpoints::list_checkpoints))
         .routes(routes!(checkpoints::get_checkpoint))
 }
@@ -112,4 +115,7 @@ fn unhurried() -> OpenApiRouter<AppState> {
         .routes(routes!(events::get_events))
         .routes(routes!(checkpoints::get_archive))
         .routes(routes!(checkpoints::get_file))
+        .routes(routes!(records::get_tensorboard))
+        .routes(routes!(records::get_trec_qrels))
+        .routes(routes!(records::get_trec_run))
 }

@@ -7,18 +7,24 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::domain::{
-    Dataset, DatasetId, FieldError, Job, JobId, JobStatus, Model, ModelStatus, ModelSummary, TrainingArguments, utc_now,
+    Dataset, DatasetId, FieldError, Job, JobId, JobStatus, Model, ModelStatus, ModelSummary, Secret, TrainingArguments,
+    utc_now,
 };
 use crate::http::{ApiError, AppState};
 use crate::store::StoreError;
+use crate::webhooks;
 
 const DEFAULT_BASE_MODEL: &str = "BAAI/bge-base-en-v1.5";
 const MAX_NAME_CHARS: usize = 200;
 const MAX_BASE_MODEL_CHARS: usize = 300;
+const MAX_WEBHOOK_URL_CHARS: usize = 2048;
 // As OpenAI's API has them.
 const MAX_METADATA_PAIRS: usize = 16;
 const MAX_METADATA_KEY_CHARS: usize = 64;
 const MAX_METADATA_VALUE_CHARS: usize = 512;
+
+const KNOWN: [&str; 8] =
+    ["name", "dataset_id", "eval_dataset_id", "base_model", "metadata", "webhook_url", "webhook_secret", "training"];
 
 /// What a job is to do.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -37,6 +43,14 @@ pub(super) struct JobRequest {
     base_model: Option<String>,
     /// What its owner wishes to find it by: at most 16 pairs, keys of at most 64 characters, values of at most 512.
     metadata: Option<BTreeMap<String, String>>,
+    /// Who is told of the job's end by a POST: a URL of http or https, of a host on the public Internet unless the server
+    /// was started with `--webhook-allow-private`.
+    #[schema(max_length = 2048, format = "uri", examples("https://example.org/hooks/matryo"))]
+    webhook_url: Option<String>,
+    /// The key that signs it, by the Standard Webhooks specification: `whsec_` and 24 to 64 bytes in base64. Never shown
+    /// again.
+    #[schema(max_length = 94, write_only)]
+    webhook_secret: Option<String>,
     /// Hyperparameters; the recipe's where they are left out.
     training: Option<TrainingArguments>,
 }
@@ -58,7 +72,7 @@ pub(super) async fn check(
     body: &Map<String, Value>,
 ) -> Result<Result<Job, Vec<FieldError>>, ApiError> {
     let mut fields = Fields { body, errors: Vec::new() };
-    fields.refuse_unknown(&["name", "dataset_id", "eval_dataset_id", "base_model", "metadata", "training"]);
+    fields.refuse_unknown(&KNOWN);
     let name = fields.text("name", MAX_NAME_CHARS);
     let dataset = fields.dataset(state, "dataset_id").await?;
     let eval_dataset = fields.dataset(state, "eval_dataset_id").await?;
@@ -69,6 +83,7 @@ pub(super) async fn check(
     let base_model = fields.text("base_model", MAX_BASE_MODEL_CHARS).unwrap_or_else(|| DEFAULT_BASE_MODEL.into());
     let summary = fields.model(state, &base_model).await?;
     let metadata = fields.metadata();
+    let (webhook_url, webhook_secret) = fields.webhook(state.limits.private_webhooks);
     let training = fields.training(summary.as_ref());
     Ok(match (dataset, training) {
         (Some(dataset), Some(training)) if fields.errors.is_empty() => Ok(Job {
@@ -82,6 +97,8 @@ pub(super) async fn check(
             eval_dataset_id: eval_dataset.map(|dataset| dataset.id),
             base_model,
             training,
+            webhook_url,
+            webhook_secret,
             step: 0,
             total_steps: None,
             error: None,
@@ -181,6 +198,29 @@ impl Fields<'_> {
             }
         }
         Some(metadata)
+    }
+
+    /// Who is told of the end, and the key that signs it.
+    fn webhook(&mut self, allow_private: bool) -> (Option<String>, Option<Secret>) {
+        let url = self.text("webhook_url", MAX_WEBHOOK_URL_CHARS);
+        if let Some(Err(message)) = url.as_ref().map(|url| webhooks::check_url(url, allow_private)) {
+            self.refuse("webhook_url", message);
+        }
+        let secret = match self.body.get("webhook_secret") {
+            None | Some(Value::Null) => return (url, None),
+            Some(Value::String(text)) => Secret::new(text.as_str()),
+            Some(_) => {
+                self.refuse("webhook_secret", "a text is expected");
+                return (url, None);
+            }
+        };
+        if let Err(message) = webhooks::SigningKey::read(&secret) {
+            self.refuse("webhook_secret", message);
+        }
+        if self.body.get("webhook_url").is_none_or(Value::is_null) {
+            self.refuse("webhook_secret", "it signs what goes to webhook_url, which is missing");
+        }
+        (url, Some(secret))
     }
 
     fn check_rows(&mut self, dataset: Option<&Dataset>, eval_dataset: Option<&Dataset>) {

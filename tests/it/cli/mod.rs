@@ -4,6 +4,7 @@ mod demo;
 mod embed;
 mod eval;
 mod models;
+mod packaging;
 mod serve;
 mod telemetry;
 mod train;

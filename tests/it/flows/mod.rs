@@ -4,6 +4,7 @@
 mod cancel;
 mod crash;
 mod full_disk;
+mod pages;
 mod pause;
 mod refusals;
 mod walkthrough;
@@ -42,7 +43,7 @@ async fn start() -> TestApp {
     app
 }
 
-async fn register(app: &TestApp, model: &TinyModel) {
+pub(crate) async fn register(app: &TestApp, model: &TinyModel) {
     let folder = app.model_root().join("tiny");
     model.write(&folder);
     let body = json!({"source": "folder", "path": folder, "name": "tiny"});
@@ -50,14 +51,14 @@ async fn register(app: &TestApp, model: &TinyModel) {
 }
 
 /// Uploads the pairs; the dataset's id.
-async fn upload(app: &TestApp) -> String {
+pub(crate) async fn upload(app: &TestApp) -> String {
     let dataset = app.send(pairs().post("/v1/datasets")).await.expect(201);
     assert_eq!((&dataset["train_rows"], &dataset["eval_rows"]), (&json!(8), &json!(8)));
     dataset["id"].as_str().expect("it has an id").to_owned()
 }
 
 /// Submits a job from the tiny model.
-async fn submit(app: &TestApp, dataset: &str, training: Value) -> JobId {
+pub(crate) async fn submit(app: &TestApp, dataset: &str, training: Value) -> JobId {
     let body = json!({"dataset_id": dataset, "base_model": "tiny", "training": training});
     let job = app.post_json("/v1/jobs", &body).await.expect(201);
     job["id"].as_str().expect("it has an id").parse().expect("the id is one")

@@ -6,6 +6,8 @@ pub(crate) mod fake_trainer;
 pub(crate) mod form;
 pub(crate) mod jobs;
 pub(crate) mod models;
+pub(crate) mod page;
+pub(crate) mod receiver;
 pub(crate) mod reference;
 pub(crate) mod rows;
 pub(crate) mod server;

@@ -73,6 +73,8 @@ pub(crate) fn job(dataset: &Dataset, model: &Model) -> Job {
         eval_dataset_id: None,
         base_model: model.name.clone(),
         training: training.resolve(summary.dimension, summary.max_seq_length).expect("the arguments are sound"),
+        webhook_url: None,
+        webhook_secret: None,
         step: 0,
         total_steps: None,
         error: None,

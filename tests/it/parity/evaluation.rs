@@ -36,7 +36,8 @@ fn the_baseline_is_that_of_sentence_transformers() {
     let task = RetrievalTask::from_pairs(&pairs(&data.join("train.jsonl")), &pairs(&data.join("test.jsonl")), false);
     assert_eq!((task.queries.len(), task.corpus.len(), task.capped_queries), (700, 7000, 33));
 
-    let metrics = evaluate_model(&encoder, &task, &[384, 256, 128, 64], &mut |_, _| true).expect("nothing stops it");
+    let metrics =
+        evaluate_model(&encoder, &task, &[384, 256, 128, 64], None, &mut |_, _| true).expect("nothing stops it");
     assert!(metrics.values.keys().eq(expected.keys()), "{:?}", metrics.values.keys());
     let one_query = 1.0 / task.queries.len() as f64;
     let mut moved = 0;

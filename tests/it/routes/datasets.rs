@@ -252,7 +252,7 @@ async fn a_connection_that_is_closed_in_the_middle_leaves_nothing_behind() {
 async fn a_full_database_is_told_and_nothing_stays() {
     let mut full = TestApp::start().await;
     full.state.store.close().await;
-    let options = matryo::store::StoreOptions { max_size_bytes: Some(4096) };
+    let options = matryo::store::StoreOptions { max_size_bytes: Some(4096), ..Default::default() };
     let store = matryo::store::Store::open_with(&full.state.data_dir.database(), &options).await.unwrap();
     full.state.store = store.clone();
     full.router = matryo::http::router(full.state.clone());

@@ -9,7 +9,7 @@ use crate::helpers::rows;
 async fn a_full_database_says_so_and_still_reads() {
     let folder = tempfile::tempdir().expect("a folder");
     let data_dir = DataDir::new(folder.path());
-    let options = StoreOptions { max_size_bytes: Some(256 << 10) };
+    let options = StoreOptions { max_size_bytes: Some(256 << 10), ..StoreOptions::default() };
     let store = Store::open_with(&data_dir.database(), &options).await.expect("it opens");
     let (dataset, model) = rows::inputs(&store, &data_dir).await;
     let ended: Vec<_> = (0..20).map(|_| rows::job(&dataset, &model)).collect();

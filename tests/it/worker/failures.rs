@@ -91,7 +91,8 @@ async fn a_full_database_stops_the_run_and_says_what_to_do() {
             if sink.should_stop() { Err(TrainError::Cancelled) } else { Ok(()) }
         })
     });
-    let fixture = Fixture::start_with(flood, &StoreOptions { max_size_bytes: Some(512 << 10) }).await;
+    let fixture =
+        Fixture::start_with(flood, &StoreOptions { max_size_bytes: Some(512 << 10), ..StoreOptions::default() }).await;
     let id = fixture.submit().await.id;
     let job = fixture.end(id).await;
     let error = job.error.expect("it failed");
