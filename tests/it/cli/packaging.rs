@@ -36,8 +36,9 @@ fn the_unit_s_command_starts_the_service_and_ends_when_systemd_says_so() {
     // Of its own port and folder, since the test is not root and not alone.
     command.env("MATRYO_DATA_DIR", bench.path("state")).env("MATRYO_LISTEN", "127.0.0.1:0");
     let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
-    let log = BufReader::new(child.stderr.take().expect("it is piped"));
-    let listens = log.lines().map_while(Result::ok).find(|line| line.contains("listening on"));
+    // Held to the end: a service whose log nobody takes ends badly.
+    let mut log = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+    let listens = log.find(|line| line.contains("listening on"));
     assert!(listens.expect("it listens").starts_with('{'), "it logs JSON, as the unit says");
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill is there").success());
     assert!(child.wait().expect("it ends").success());

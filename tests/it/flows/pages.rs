@@ -31,7 +31,7 @@ async fn run(name: &str) -> Ran {
 
 fn model() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let model = TinyModel { layers: 1, hidden: 384, heads: 4, max_seq_length: 64, ..TinyModel::default() };
+    let model = TinyModel { layers: 1, hidden: 384, heads: 4, max_seq_length: 16, ..TinyModel::default() };
     model.write(folder.path());
     folder
 }
