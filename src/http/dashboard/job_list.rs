@@ -68,7 +68,7 @@ pub(super) fn job_title(job: &Job) -> &str {
 /// The jobs as a table.
 pub(super) fn job_table(caption: &str, rows: &[JobRow]) -> Markup {
     let table = html! {
-        table {
+        table class="jobs" {
             caption class="visually-hidden" { (caption) }
             thead {
                 tr {

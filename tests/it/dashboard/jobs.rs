@@ -42,7 +42,7 @@ async fn a_finished_job_shows_what_it_reached() {
         "archive?format=zip",
         &format!("job:{id}@epoch-2"),
         "per_device_train_batch_size",
-        "The job is succeeded.",
+        "The job has succeeded.",
         &format!("/ui/jobs/new?from={id}"),
         &format!("/ui/playground?job={id}"),
         &format!("/ui/jobs/{id}/delete"),
@@ -188,13 +188,13 @@ async fn the_log_is_told_in_words() {
     check_page(&answer);
     let page = answer.expect_page(200);
     for line in [
-        "The job is queued.",
+        "The job waits in the queue.",
         "Texts become tokens.",
         "The base model&#x27;s ndcg@10 at 32 is 0.5000.",
         "Step 1 of 4: loss 1.0000, learning rate 0.00002, gradient norm 1, 100 pairs/s.",
         "After epoch 2, ndcg@10 at 32 is 0.5200.",
         "The checkpoint of epoch 2 is on disk, the best so far",
-        "The job is succeeded.",
+        "The job has succeeded.",
     ] {
         assert!(page.contains(&line.replace("&#x27;", "'")) || page.contains(line), "{line} in {page}");
     }

@@ -10,7 +10,7 @@ use super::super::job_list::job_title;
 use super::super::layout::{Section, page};
 use super::super::parts::{metric_name, scroll_box};
 use super::view::JobView;
-use crate::domain::{EventRecord, Job, JobEvent, JobId, TrainEvent, TrainPhase};
+use crate::domain::{EventRecord, Job, JobEvent, JobId, JobStatus, TrainEvent, TrainPhase};
 use crate::http::extract::{Path, Query};
 use crate::http::{ApiError, AppState};
 
@@ -80,8 +80,17 @@ fn table(job: &Job, events: &[EventRecord]) -> Markup {
 fn in_words(job: &Job, event: &JobEvent) -> String {
     let metric = || metric_name(job.training.metric_for_best_model.as_deref().unwrap_or_default());
     match event {
-        JobEvent::Status { status, message: None } => format!("The job is {}.", status.as_str()),
-        JobEvent::Status { status, message: Some(message) } => format!("The job is {}: {message}.", status.as_str()),
+        JobEvent::Status { status, message } => {
+            let done = match status {
+                JobStatus::Queued => "The job waits in the queue",
+                JobStatus::Running => "The job runs",
+                JobStatus::Paused => "The job is paused",
+                JobStatus::Succeeded => "The job has succeeded",
+                JobStatus::Failed => "The job has failed",
+                JobStatus::Cancelled => "The job is cancelled",
+            };
+            message.as_ref().map_or_else(|| format!("{done}."), |message| format!("{done}: {message}."))
+        }
         JobEvent::Train(TrainEvent::Phase { phase, epoch }) => match phase {
             TrainPhase::Tokenize => "Texts become tokens.".into(),
             TrainPhase::Baseline => "The base model is evaluated.".into(),
