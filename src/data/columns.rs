@@ -54,9 +54,7 @@ impl ColumnIndices {
             }
         }
         let taken = [anchor, positive, id];
-        let guess = |names: &[&str]| {
-            names.iter().filter_map(|name| position(header, name)).find(|index| !taken.contains(&Some(*index)))
-        };
+        let guess = |names: &[&str]| named(header, names).find(|index| !taken.contains(&Some(*index)));
         let required = |field, found: Option<usize>, names: &[&str]| {
             found.or_else(|| guess(names)).ok_or_else(|| DatasetError::Columns {
                 field,
@@ -94,6 +92,13 @@ impl ColumnIndices {
     }
 }
 
+/// What the columns' names tell by themselves; a part that no name tells is left out.
+#[must_use]
+pub fn guess(header: &[String]) -> ColumnMapping {
+    let first = |names: &[&str]| named(header, names).next().map(|index| header[index].clone());
+    ColumnMapping { anchor: first(&ANCHOR_NAMES), positive: first(&POSITIVE_NAMES), id: first(&ID_NAMES) }
+}
+
 /// True where a column of this name may be read, whatever the other columns are.
 #[must_use]
 pub fn may_be_read(mapping: &ColumnMapping, name: &str) -> bool {
@@ -104,6 +109,11 @@ pub fn may_be_read(mapping: &ColumnMapping, name: &str) -> bool {
 
 fn same_name(a: &str, b: &str) -> bool {
     a.trim().to_lowercase() == b.trim().to_lowercase()
+}
+
+/// The columns that bear one of these names, the likeliest first.
+fn named<'a>(header: &'a [String], names: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    names.iter().filter_map(|name| position(header, name))
 }
 
 fn position(header: &[String], name: &str) -> Option<usize> {
@@ -130,6 +140,13 @@ mod tests {
         assert_eq!(found, ColumnIndices { anchor: 2, positive: 4, id: Some(0) });
         assert_eq!(found.mapping(&columns), mapping("Query", "ANSWER", "Id "));
         assert_eq!(found.ignored(&columns), ["question", "document", "note"]);
+    }
+
+    #[test]
+    fn what_names_tell_is_told_even_where_a_part_is_missing() {
+        assert_eq!(guess(&header(&["n", "Question", "text"])), mapping("Question", "", ""));
+        assert_eq!(guess(&header(&["id", "answer", "query"])), mapping("query", "answer", "id"));
+        assert_eq!(guess(&[]), ColumnMapping::default());
     }
 
     #[test]

@@ -162,10 +162,26 @@ impl TrainingArguments {
         if errors.is_empty() { Ok(resolved) } else { Err(errors) }
     }
 
+    /// The dimensions that a model is trained for where none are given.
+    #[must_use]
+    pub fn default_dims(model_dimension: usize) -> Vec<usize> {
+        let shorter = [512, 256, 128, 64].into_iter().filter(|dim| *dim < model_dimension);
+        std::iter::once(model_dimension).chain(shorter).collect()
+    }
+
     /// The dimensions of resolved arguments, in descending order.
     #[must_use]
     pub fn dims(&self) -> &[usize] {
         self.matryoshka_dims.as_deref().unwrap_or_default()
+    }
+
+    /// Optimizer steps of an epoch over so many rows, and of the whole run. Where texts occur more than once and no batch
+    /// may hold one twice, batches are more, and so may steps be.
+    #[must_use]
+    pub fn least_steps(&self, train_rows: u64) -> (u64, u64) {
+        let batches = train_rows.div_ceil(self.per_device_train_batch_size.max(1) as u64);
+        let steps = batches.div_ceil(self.gradient_accumulation_steps.max(1) as u64);
+        (steps, steps.saturating_mul(self.epochs.into()))
     }
 
     fn range_errors(&self) -> Vec<FieldError> {
@@ -205,10 +221,7 @@ impl TrainingArguments {
     }
 
     fn resolve_dims(&self, model_dimension: usize) -> Result<(Vec<usize>, Vec<f64>), Vec<FieldError>> {
-        let dims = self.matryoshka_dims.clone().unwrap_or_else(|| {
-            let shorter = [512, 256, 128, 64].into_iter().filter(|dim| *dim < model_dimension);
-            std::iter::once(model_dimension).chain(shorter).collect()
-        });
+        let dims = self.matryoshka_dims.clone().unwrap_or_else(|| Self::default_dims(model_dimension));
         let mut errors = Vec::new();
         if dims.is_empty() || dims.len() > 32 {
             errors
@@ -294,6 +307,15 @@ mod tests {
         {
             assert!(names.contains(&field.to_owned()), "{field} is missing from {names:?}");
         }
+    }
+
+    #[test]
+    fn steps_are_counted_with_the_last_short_batch_and_window() {
+        let arguments = TrainingArguments::default();
+        // 197 batches of at most 32, 16 of them a step.
+        assert_eq!(arguments.least_steps(6300), (13, 52));
+        assert_eq!(arguments.least_steps(1), (1, 4));
+        assert_eq!(arguments.least_steps(0), (0, 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource, RunFolder
 /// matryo.lock, matryo.reserve            the worker's: one process at a time, and space for a job's end
 /// datasets/<id>/{train,eval}.jsonl       rows, one `Pair` a line, already split; eval.jsonl is there even if empty
 /// datasets/<id>/original                 the file as it was uploaded, where `/v1/files` took it
-/// models/<id>/                           a base model pulled from the Hub
+/// models/<id>/                           a base model pulled from the Hub, or uploaded
 /// jobs/<id>/checkpoints/epoch-<n>/       checkpoints
 /// jobs/<id>/{metrics.csv,tensorboard,trec} records; see [`RunFolder`]
 /// ```
@@ -71,15 +71,15 @@ impl DataDir {
         self.dataset(id).join(Self::ORIGINAL)
     }
 
-    /// All base models pulled from the Hub.
+    /// All base models whose files are ours: pulled from the Hub, or uploaded.
     #[must_use]
     pub fn models(&self) -> PathBuf {
         self.0.join("models")
     }
 
-    /// The folder of a base model pulled from the Hub.
+    /// The folder of a base model whose files are ours.
     #[must_use]
-    pub fn pulled_model(&self, id: ModelId) -> PathBuf {
+    pub fn own_model(&self, id: ModelId) -> PathBuf {
         self.models().join(id.to_string())
     }
 
@@ -87,7 +87,7 @@ impl DataDir {
     #[must_use]
     pub fn model(&self, model: &Model) -> PathBuf {
         match &model.source {
-            ModelSource::Hub { .. } => self.pulled_model(model.id),
+            ModelSource::Hub { .. } | ModelSource::Upload { .. } => self.own_model(model.id),
             ModelSource::Folder { path } => PathBuf::from(path),
         }
     }

@@ -57,6 +57,13 @@ pub enum ModelSource {
         /// Absolute path.
         path: String,
     },
+    /// An archive that was uploaded.
+    Upload {
+        /// The archive's name as it came.
+        file_name: Option<String>,
+        /// SHA-256 of the archive (hex).
+        sha256: String,
+    },
 }
 
 /// How far a base model has come.

@@ -47,6 +47,16 @@ pub(super) struct ModelRequest {
 }
 
 impl ModelRequest {
+    /// A model of the Hub.
+    pub(super) fn hub(repo: Option<String>, revision: Option<String>, name: Option<String>) -> Self {
+        Self { source: SourceKind::Hub, repo, revision, path: None, name }
+    }
+
+    /// A folder of the server.
+    pub(super) fn folder(path: Option<String>, name: Option<String>) -> Self {
+        Self { source: SourceKind::Folder, repo: None, revision: None, path, name }
+    }
+
     /// The model to store: one to pull, or a folder that has been looked into and is ready.
     ///
     /// # Errors

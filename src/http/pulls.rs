@@ -188,7 +188,7 @@ impl ModelPulls {
             return Err("only a model of the Hub can be pulled".into());
         };
         let _download = self.0.downloads.acquire().await.map_err(|error| error.to_string())?;
-        let target = context.data_dir.pulled_model(model.id);
+        let target = context.data_dir.own_model(model.id);
         // A crash may have come after the last file and before the row.
         if !tokio::fs::try_exists(&target).await.map_err(|error| error.to_string())? {
             let request = PullRequest {
@@ -208,7 +208,7 @@ impl ModelPulls {
             Ok(found) => Ok(found),
             Err(error) => {
                 // Of no use, and in the way of another try.
-                remove_pulled(&context.data_dir, model.id).await;
+                remove_own(&context.data_dir, model.id).await;
                 Err(error.to_string())
             }
         }
@@ -249,8 +249,8 @@ fn size_bytes(folder: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-/// Deletes a pulled model's files, and what an unfinished pull left beside them.
-pub(super) async fn remove_pulled(data_dir: &DataDir, id: ModelId) {
+/// Deletes the files of a model that was pulled or uploaded, and what an unfinished pull left beside them.
+pub(super) async fn remove_own(data_dir: &DataDir, id: ModelId) {
     for name in [id.to_string(), format!("{id}.tmp"), format!("{id}.lock")] {
         remove(&data_dir.models().join(name)).await;
     }

@@ -2,6 +2,7 @@
 //! package index.
 
 mod answers;
+mod archive;
 mod client;
 mod download;
 mod error;
@@ -13,6 +14,7 @@ mod pull;
 mod settings;
 mod staging;
 
+pub use archive::unpack_model;
 pub use error::HubError;
 pub use pull::{PullProgress, PullRequest, PulledModel, check_repo, check_revision, pull};
 pub use settings::HubSettings;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::domain::{EventRecord, Job, JobError, JobEvent, JobId, JobStatus, Secret, utc_now};
+use crate::domain::{DatasetId, EventRecord, Job, JobError, JobEvent, JobId, JobStatus, Secret, utc_now};
 
 use super::events::append;
 use super::rows::{get_json, get_optional_json, get_parsed, get_u64, int, json, page};
@@ -18,6 +18,10 @@ pub struct JobFilter {
     pub status: Option<JobStatus>,
     /// Only those with such metadata.
     pub metadata: Option<MetadataFilter>,
+    /// Only those that train on this dataset or evaluate with it.
+    pub dataset: Option<DatasetId>,
+    /// Only those that start from this model.
+    pub base_model: Option<String>,
 }
 
 /// What a job's metadata must be.
@@ -144,6 +148,7 @@ impl Store {
                 and (?5 is null or not exists (select 1 from json_each(?5) as wanted where not exists (
                     select 1 from json_each(jobs.metadata) as held
                     where held.key = wanted.key and held.value = wanted.value)))
+                and (?6 is null or dataset_id = ?6 or eval_dataset_id = ?6) and (?7 is null or base_model = ?7)
              order by id desc limit ?3",
         )
         .bind(filter.status.map(JobStatus::as_str))
@@ -154,6 +159,8 @@ impl Store {
             Some(MetadataFilter::Pairs(pairs)) => Some(json(pairs)),
             Some(MetadataFilter::None) | None => None,
         })
+        .bind(filter.dataset.map(|id| id.to_string()))
+        .bind(&filter.base_model)
         .fetch_all(&self.pool)
         .await?;
         let items = rows.iter().map(job).collect::<Result<Vec<_>, _>>()?;

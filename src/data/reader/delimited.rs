@@ -5,6 +5,7 @@ use crate::data::columns::ColumnIndices;
 use crate::data::error::DatasetError;
 
 use super::csv_records::{Record, Records};
+use super::preview::{FirstRows, shown};
 use super::rows::{Cell, Rows};
 use super::source::{self, Source};
 use super::{ReadContext, Table};
@@ -41,6 +42,34 @@ pub(super) fn read(source: Source, delimiter: u8, context: &ReadContext<'_>) -> 
         rows.push(line, cell(columns.anchor), cell(columns.positive), columns.id.map(cell))?;
     }
     Ok(Table { pairs: rows.finish()?, mapping: columns.mapping(&header), ignored_columns: columns.ignored(&header) })
+}
+
+/// Reads the first rows as they stand.
+///
+/// # Errors
+/// See [`DatasetError`].
+pub(super) fn preview(
+    source: Source,
+    delimiter: u8,
+    context: &ReadContext<'_>,
+    first: &mut FirstRows<'_>,
+) -> Result<(), DatasetError> {
+    let meter = source.meter;
+    let mut reader = Records::new(source.reader, delimiter);
+    let mut record = Record::default();
+    let mut next = |record: &mut Record| {
+        meter.start_record();
+        reader.read(record).map_err(|error| source::into_dataset_error(context.path, error))
+    };
+    if !next(&mut record)? {
+        return Err(DatasetError::Empty);
+    }
+    first.columns = header(&record, context)?;
+    while !first.is_full() && next(&mut record)? {
+        let cells = record.iter().take(first.columns.len());
+        first.rows.push(cells.map(|bytes| shown(&Cell::from_bytes(bytes))).collect());
+    }
+    Ok(())
 }
 
 fn header(record: &Record, context: &ReadContext<'_>) -> Result<Vec<String>, DatasetError> {

@@ -17,7 +17,7 @@ use super::source::{self, Meter, Source};
 use super::{ReadContext, Table, too_many_columns};
 
 /// The key under which many tools put the rows.
-const ROWS_KEY: &str = "data";
+pub(super) const ROWS_KEY: &str = "data";
 
 /// Reads the whole file.
 ///
@@ -210,9 +210,9 @@ impl<'de> Visitor<'de> for ColumnSeed<'_, '_> {
 }
 
 /// Reads a row and notes where it begins.
-struct LocatedSeed<'a> {
-    meter: &'a Meter,
-    seed: RowSeed,
+pub(super) struct LocatedSeed<'a> {
+    pub(super) meter: &'a Meter,
+    pub(super) seed: RowSeed,
 }
 
 impl<'de> DeserializeSeed<'de> for LocatedSeed<'_> {
@@ -263,7 +263,7 @@ fn from_columns(mut columns: Vec<Column>, context: &ReadContext<'_>) -> Result<T
     Ok(Table { pairs: rows.finish()?, mapping: indices.mapping(&header), ignored_columns: indices.ignored(&header) })
 }
 
-fn into_dataset_error(context: &ReadContext<'_>, error: serde_json::Error) -> DatasetError {
+pub(super) fn into_dataset_error(context: &ReadContext<'_>, error: serde_json::Error) -> DatasetError {
     match error.classify() {
         Category::Io => source::into_dataset_error(context.path, io::Error::from(error)),
         Category::Eof => DatasetError::format(format!("the JSON document is cut short: {error}")),

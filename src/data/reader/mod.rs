@@ -7,10 +7,13 @@ mod csv_records;
 mod delimited;
 mod format;
 mod json;
+mod json_preview;
 mod json_value;
 mod jsonl;
 mod object_rows;
 mod parquet;
+mod parquet_preview;
+mod preview;
 mod rows;
 mod source;
 
@@ -23,6 +26,7 @@ use crate::domain::{ColumnMapping, DatasetFormat, Pair};
 
 use super::error::DatasetError;
 
+pub use preview::{FilePreview, preview_file};
 use source::{Compression, Source};
 
 /// What a file may hold at most. The defaults suit a machine with a few GiB of memory.
@@ -99,6 +103,12 @@ struct ReadContext<'a> {
     row_id_prefix: &'a str,
 }
 
+impl<'a> ReadContext<'a> {
+    fn new(path: &'a Path, options: &'a ReadOptions) -> Self {
+        Self { path, mapping: &options.mapping, limits: &options.limits, row_id_prefix: &options.row_id_prefix }
+    }
+}
+
 /// What a format's reader finds.
 struct Table {
     pairs: Vec<Pair>,
@@ -111,15 +121,8 @@ struct Table {
 /// # Errors
 /// See [`DatasetError`]; bad rows are all counted, and the first few told by line and field.
 pub fn read_pairs(path: &Path, options: &ReadOptions) -> Result<ReadOutcome, DatasetError> {
-    let context =
-        ReadContext { path, mapping: &options.mapping, limits: &options.limits, row_id_prefix: &options.row_id_prefix };
-    let source = source::open(path, &options.limits)?;
-    let hints = format::Hints {
-        format: options.format,
-        file_name: options.file_name.as_deref(),
-        content_type: options.content_type.as_deref(),
-    };
-    let format = format::decide(hints, &source.head)?;
+    let context = ReadContext::new(path, options);
+    let (source, format) = open(path, options)?;
     let table = match format {
         DatasetFormat::Csv => delimited::read(source, b',', &context),
         DatasetFormat::Tsv => delimited::read(source, b'\t', &context),
@@ -130,6 +133,18 @@ pub fn read_pairs(path: &Path, options: &ReadOptions) -> Result<ReadOutcome, Dat
     let (duplicate_rows, duplicate_positives) = count_duplicates(&table.pairs);
     let Table { pairs, mapping, ignored_columns } = table;
     Ok(ReadOutcome { pairs, format, mapping, ignored_columns, duplicate_rows, duplicate_positives })
+}
+
+/// Opens a file and tells its layout.
+fn open(path: &Path, options: &ReadOptions) -> Result<(Source, DatasetFormat), DatasetError> {
+    let source = source::open(path, &options.limits)?;
+    let hints = format::Hints {
+        format: options.format,
+        file_name: options.file_name.as_deref(),
+        content_type: options.content_type.as_deref(),
+    };
+    let format = format::decide(hints, &source.head)?;
+    Ok((source, format))
 }
 
 /// The file itself, or what it unpacks to, in a temporary file that goes with its handle.

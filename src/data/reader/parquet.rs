@@ -197,6 +197,6 @@ fn check_sizes(
     Ok(())
 }
 
-fn damaged(error: ParquetError) -> DatasetError {
+pub(super) fn damaged(error: ParquetError) -> DatasetError {
     DatasetError::format(format!("the Parquet file cannot be read: {error}"))
 }

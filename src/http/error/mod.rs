@@ -185,6 +185,21 @@ impl ApiError {
         &self.message
     }
 
+    /// What is wrong in particular, where there is more to say.
+    #[must_use]
+    pub fn details(&self) -> Option<&ErrorDetails> {
+        self.details.as_ref()
+    }
+
+    /// The fields that are wrong.
+    #[must_use]
+    pub fn field_errors(&self) -> &[FieldError] {
+        match &self.details {
+            Some(ErrorDetails::Fields { fields }) => fields,
+            Some(ErrorDetails::Rows { .. }) | None => &[],
+        }
+    }
+
     fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, seconds.into())
     }

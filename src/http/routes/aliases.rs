@@ -41,12 +41,12 @@ pub(in crate::http) struct AliasRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({}))]
-pub(super) struct RollbackRequest {
+pub(in crate::http) struct RollbackRequest {
     /// Moves the alias only if it means this now, as the alias shows it.
-    if_model: Option<String>,
+    pub(in crate::http) if_model: Option<String>,
     /// Who moves it, for the history.
     #[schema(max_length = 200)]
-    by: Option<String>,
+    pub(in crate::http) by: Option<String>,
 }
 
 /// Aliases by name.
@@ -102,15 +102,12 @@ pub(super) async fn put_alias(
     Path(name): Path<String>,
     extract::Json(request): extract::Json<AliasRequest>,
 ) -> Result<(StatusCode, Json<Alias>), ApiError> {
-    let (alias, is_new) = set(&state, &name, request).await?;
+    let (alias, is_new) = promote(&state, &name, request).await?;
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(alias)))
 }
 
-/// Has an alias mean a model; tells whether it is new.
-///
-/// # Errors
-/// 422 with every field that is wrong.
-pub(in crate::http) async fn set(
+/// Has an alias mean a model; true where the alias was made.
+pub(in crate::http) async fn promote(
     state: &AppState,
     name: &str,
     request: AliasRequest,
@@ -145,15 +142,24 @@ pub(super) async fn roll_back_alias(
     Path(name): Path<String>,
     extract::OptionalJson(request): extract::OptionalJson<RollbackRequest>,
 ) -> Result<Json<Alias>, ApiError> {
-    let RollbackRequest { if_model, by } = request.unwrap_or_default();
+    Ok(Json(roll_back(&state, &name, request.unwrap_or_default()).await?))
+}
+
+/// Has an alias mean what it meant before.
+pub(in crate::http) async fn roll_back(
+    state: &AppState,
+    name: &str,
+    request: RollbackRequest,
+) -> Result<Alias, ApiError> {
+    let RollbackRequest { if_model, by } = request;
     let mut errors = Vec::new();
     let if_model = read("if_model", if_model.as_ref(), &mut errors);
     errors.extend(by_error(by.as_deref()));
     if !errors.is_empty() {
         return Err(ApiError::invalid(errors));
     }
-    let wanted = MoveAlias { alias: &name, if_model: if_model.as_ref(), by: by.as_deref() };
-    Ok(Json(state.store.roll_back_alias(&wanted).await?))
+    let wanted = MoveAlias { alias: name, if_model: if_model.as_ref(), by: by.as_deref() };
+    Ok(state.store.roll_back_alias(&wanted).await?)
 }
 
 /// Deletes an alias and its history; what it meant stays.

@@ -15,7 +15,7 @@ use crate::domain::{Dataset, DatasetId, Model, ModelStatus, Pair, Split};
 use crate::http::extract::{Path, Query};
 use crate::http::openapi::{Conflict, DiskFull, Invalid, Malformed, NotFound, Timeout, TooLarge, UnsupportedMediaType};
 use crate::http::page::{PageBody, PageQuery};
-use crate::http::upload::{UploadFields, UploadFolder, UploadForm, UploadKind, ingest, receive};
+use crate::http::upload::{FormTexts, UploadFields, UploadFolder, UploadForm, UploadKind, ingest, receive};
 use crate::http::{ApiError, AppState, ErrorCode};
 use crate::model::{ModelError, load_tokenizer};
 use crate::store::ListOrder;
@@ -48,15 +48,20 @@ pub(super) async fn create_dataset(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Dataset>), ApiError> {
-    let dataset = take_upload(state, request, UploadKind::Dataset).await?;
+    let dataset = take_upload(state, request, UploadKind::Dataset, &mut FormTexts::new()).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/datasets/{}", dataset.id))], Json(dataset)))
 }
 
-/// Receives, checks and stores an upload.
-pub(super) async fn take_upload(state: AppState, request: Request, kind: UploadKind) -> Result<Dataset, ApiError> {
+/// Receives, checks and stores an upload; `texts` takes its form's fields, however that ends.
+pub(in crate::http) async fn take_upload(
+    state: AppState,
+    request: Request,
+    kind: UploadKind,
+    texts: &mut FormTexts,
+) -> Result<Dataset, ApiError> {
     let id = DatasetId::generate();
-    let folder = UploadFolder::create(&state.data_dir, id).map_err(ApiError::io)?;
-    let upload = receive(request, kind, state.limits.max_upload_bytes, &folder).await?;
+    let folder = UploadFolder::create(&state.data_dir.dataset(id)).map_err(ApiError::io)?;
+    let upload = receive(request, kind, state.limits.max_upload_bytes, &folder, texts).await?;
     // All is here, so that a client who leaves now no longer matters: a task goes on where a handler would be dropped,
     // perhaps between the row and the folder.
     let finish = async move {
@@ -121,7 +126,12 @@ pub(super) async fn get_dataset(
     Ok(Json(DatasetBody { dataset, token_lengths }))
 }
 
-async fn token_lengths(state: &AppState, id: DatasetId, model: &str) -> Result<LengthHistogram, ApiError> {
+/// How long a dataset's texts are in a model's tokens, counted where that is not known yet.
+pub(in crate::http) async fn token_lengths(
+    state: &AppState,
+    id: DatasetId,
+    model: &str,
+) -> Result<LengthHistogram, ApiError> {
     let model = state.store.get_model_by_name(model).await?;
     if model.status != ModelStatus::Ready {
         return Err(ApiError::new(ErrorCode::Conflict, format!("the model `{}` is not ready yet", model.name)));
@@ -161,15 +171,15 @@ pub(super) struct RowsQuery {
 
 /// Some rows of a part of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RowsBody {
+pub(in crate::http) struct RowsBody {
     /// The part.
     split: Split,
     /// Rows before the first of these.
     offset: u64,
     /// Rows of the part in all.
-    total: u64,
+    pub(in crate::http) total: u64,
     /// The rows.
-    rows: Vec<Pair>,
+    pub(in crate::http) rows: Vec<Pair>,
 }
 
 /// Shows some rows of a dataset as they are trained on or evaluated with.
@@ -186,6 +196,17 @@ pub(super) async fn list_rows(
     if !(1..=MAX_ROWS).contains(&limit) {
         return Err(ApiError::invalid_field("limit", format!("{limit} is not from 1 to {MAX_ROWS}")));
     }
+    Ok(Json(read_rows(&state, id, split, offset, limit).await?))
+}
+
+/// Reads some rows of a dataset's part.
+pub(in crate::http) async fn read_rows(
+    state: &AppState,
+    id: DatasetId,
+    split: Split,
+    offset: u64,
+    limit: u32,
+) -> Result<RowsBody, ApiError> {
     let dataset = state.store.get_dataset(id).await?;
     let (path, total) = match split {
         Split::Train => (state.data_dir.train_rows(id), dataset.train_rows),
@@ -193,7 +214,7 @@ pub(super) async fn list_rows(
     };
     let read = tokio::task::spawn_blocking(move || preview(&path, offset, limit as usize));
     match read.await.map_err(ApiError::internal)? {
-        Ok(rows) => Ok(Json(RowsBody { split, offset, total, rows })),
+        Ok(rows) => Ok(RowsBody { split, offset, total, rows }),
         Err(DatasetError::Io { path, source }) => {
             // Deleted since it was looked up: the error to give is that it is not there.
             state.store.get_dataset(id).await?;
@@ -219,7 +240,7 @@ pub(super) async fn delete_dataset(
 }
 
 /// Deletes a dataset's row, then its files.
-pub(super) async fn remove(state: &AppState, id: DatasetId) -> Result<(), ApiError> {
+pub(in crate::http) async fn remove(state: &AppState, id: DatasetId) -> Result<(), ApiError> {
     state.store.delete_dataset(id).await?;
     let folder = state.data_dir.dataset(id);
     if let Err(error) = tokio::fs::remove_dir_all(&folder).await {

@@ -23,7 +23,7 @@ use crate::http::openapi::{
     Conflict, DiskFull, Invalid, Malformed, NotFound, PreconditionFailed, RangeNotSatisfiable, Timeout, TooLarge,
     UnsupportedMediaType,
 };
-use crate::http::upload::{FINE_TUNE, FileForm, UploadKind};
+use crate::http::upload::{FINE_TUNE, FileForm, FormTexts, UploadKind};
 use crate::http::{ApiError, AppState, ErrorCode};
 use crate::store::{ListOrder, StoreError};
 
@@ -86,7 +86,8 @@ impl TryFrom<Dataset> for FileObject {
         (status = 413, response = TooLarge), (status = 415, response = UnsupportedMediaType),
         (status = 422, response = Invalid), (status = 507, response = DiskFull)))]
 pub(super) async fn create_file(State(state): State<AppState>, request: Request) -> Result<Json<FileObject>, ApiError> {
-    Ok(Json(datasets::take_upload(state, request, UploadKind::File).await?.try_into()?))
+    let dataset = datasets::take_upload(state, request, UploadKind::File, &mut FormTexts::new()).await?;
+    Ok(Json(dataset.try_into()?))
 }
 
 /// Which files, and in which order.

@@ -127,7 +127,7 @@ pub(super) async fn get_info(State(state): State<AppState>, InPath(named): InPat
 fn of_base(model: Model) -> Meant {
     let sha = match model.source {
         ModelSource::Hub { revision, .. } => Some(revision),
-        ModelSource::Folder { .. } => None,
+        ModelSource::Folder { .. } | ModelSource::Upload { .. } => None,
     };
     Meant { name: model.name, sha, summary: model.summary }
 }

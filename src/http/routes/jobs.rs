@@ -107,7 +107,7 @@ pub(super) async fn list_jobs(
     Query(JobsQuery { status }): Query<JobsQuery>,
 ) -> Result<JsonBody<PageBody<Job>>, ApiError> {
     let (after, limit) = page.read()?;
-    let filter = JobFilter { status, metadata: None };
+    let filter = JobFilter { status, ..JobFilter::default() };
     Ok(JsonBody(state.store.list_jobs(&filter, after, limit).await?.into()))
 }
 

@@ -3,7 +3,8 @@
 pub(super) mod aliases;
 mod asked;
 mod checkpoints;
-mod datasets;
+mod dataset_preview;
+pub(super) mod datasets;
 mod decode;
 mod embed;
 mod embed_all;
@@ -14,12 +15,12 @@ mod health;
 mod info;
 mod inputs;
 pub(super) mod jobs;
-pub(super) mod metrics;
-mod model_body;
-mod model_list;
+mod metrics;
+pub(super) mod model_body;
+pub(super) mod model_list;
 mod model_memory;
-mod models;
-mod new_job;
+pub(super) mod models;
+pub(super) mod new_job;
 mod openai;
 mod prometheus;
 mod records;
@@ -86,6 +87,7 @@ fn prompt() -> OpenApiRouter<AppState> {
 fn uploads() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(datasets::create_dataset))
+        .routes(routes!(dataset_preview::preview_dataset))
         .routes(routes!(files::create_file))
         .route_layer(DefaultBodyLimit::disable())
 }

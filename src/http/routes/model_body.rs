@@ -94,7 +94,7 @@ impl ModelBody {
         let done_bytes = state.pulls.done_bytes(id).filter(|_| status == ModelStatus::Pulling);
         let owner = match &source {
             ModelSource::Hub { repo, .. } => repo.split_once('/').map_or(US, |(organisation, _)| organisation),
-            ModelSource::Folder { .. } => US,
+            ModelSource::Folder { .. } | ModelSource::Upload { .. } => US,
         };
         Ok(Self {
             id: name.clone(),

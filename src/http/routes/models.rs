@@ -4,22 +4,24 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use serde::Serialize;
+use tracing::Instrument;
 use utoipa::ToSchema;
 
 use super::model_body::ModelBody;
-use crate::domain::{Model, ModelReference, ModelSource, ModelStatus};
+use crate::domain::{Model, ModelId, ModelReference, ModelSource, ModelStatus};
 use crate::http::extract::{self, Path};
 use crate::http::model_path::encode;
 use crate::http::model_request::ModelRequest;
 use crate::http::openapi::{
     Conflict, DiskFull, Invalid, Malformed, NotFound, Timeout, TooLarge, TooManyRequests, UnsupportedMediaType,
 };
-use crate::http::pulls::{PullEvent, remove_pulled};
+use crate::http::pulls::{PullEvent, remove_own};
+use crate::http::upload::{FormTexts, ModelForm, UploadFolder, UploadKind, receive, unpack};
 use crate::http::{ApiError, AppState, ErrorCode};
 
 /// The least time between two progress events of one pull.
@@ -32,11 +34,12 @@ fn created(state: &AppState, status: StatusCode, model: Model) -> Result<Created
     Ok((status, [(header::LOCATION, location)], Json(ModelBody::base(state, model)?)))
 }
 
-/// Adds a base model: pulls it from the Hugging Face Hub in the background, or registers a folder that the operator
-/// allows.
-#[utoipa::path(post, path = "/v1/models", tag = "models", request_body = ModelRequest,
+/// Adds a base model: pulls it from the Hugging Face Hub in the background, registers a folder that the operator allows, or
+/// takes an archive, sent as a form.
+#[utoipa::path(post, path = "/v1/models", tag = "models",
+    request_body(content((ModelRequest = "application/json"), (ModelForm = "multipart/form-data"))),
     responses(
-        (status = 201, body = ModelBody, description = "The folder is registered and ready.",
+        (status = 201, body = ModelBody, description = "The folder is registered, or the archive unpacked, and ready.",
             headers(("location" = String, description = "Where the model is."))),
         (status = 202, body = ModelBody, description = "The pull has begun.",
             headers(("location" = String, description = "Where the model is."))),
@@ -47,18 +50,56 @@ fn created(state: &AppState, status: StatusCode, model: Model) -> Result<Created
     ))]
 pub(super) async fn create_model(
     State(state): State<AppState>,
-    extract::Json(request): extract::Json<ModelRequest>,
+    request: Request,
 ) -> Result<Created, ApiError> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let model = if content_type.is_some_and(|value| value.starts_with("multipart/form-data")) {
+        add_archive(&state, request, &mut FormTexts::new()).await?
+    } else {
+        let extract::Json(wanted) = extract::Json::from_request(request, &state).await?;
+        add(&state, wanted).await?
+    };
+    let status = if model.status == ModelStatus::Pulling { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    created(&state, status, model)
+}
+
+/// Adds a base model, and starts its pull where it is one of the Hub's.
+pub(in crate::http) async fn add(state: &AppState, request: ModelRequest) -> Result<Model, ApiError> {
     let model = request.check(&state.model_roots).await?;
     if model.status == ModelStatus::Pulling {
         state.pulls.check_room()?;
     }
     state.store.insert_model(&model).await?;
-    if model.status != ModelStatus::Pulling {
-        return created(&state, StatusCode::CREATED, model);
+    if model.status == ModelStatus::Pulling {
+        state.pulls.start(state, model.clone());
     }
-    state.pulls.start(&state, model.clone());
-    created(&state, StatusCode::ACCEPTED, model)
+    Ok(model)
+}
+
+/// Adds the model of an archive, sent as a form; `texts` takes the form's fields, however that ends.
+pub(in crate::http) async fn add_archive(
+    state: &AppState,
+    mut request: Request,
+    texts: &mut FormTexts,
+) -> Result<Model, ApiError> {
+    // The form's own bound holds.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let (id, state) = (ModelId::generate(), state.clone());
+    let target = state.data_dir.own_model(id);
+    let folder = UploadFolder::create(&target).map_err(ApiError::io)?;
+    let limit = state.hub.max_model_bytes;
+    let upload = receive(request, UploadKind::Model, limit, &folder, texts).await?;
+    // As for a dataset: all is here, and what is left to do is not given up in the middle.
+    let finish = async move {
+        let unpack = move || unpack(&folder, id, &upload, limit).map(|unpacked| (folder, unpacked));
+        let unpacked = tokio::task::spawn_blocking(unpack).await.map_err(ApiError::internal)??;
+        let (mut folder, (model, part)) = unpacked;
+        folder.publish_part(&part, target).map_err(ApiError::io)?;
+        state.store.insert_model(&model).await?;
+        folder.keep();
+        Ok::<_, ApiError>(model)
+    };
+    tokio::spawn(finish.in_current_span()).await.map_err(ApiError::internal)?
 }
 
 /// Shows a model: a base model, `job:<id>`, `job:<id>@epoch-<n>` or an alias.
@@ -133,12 +174,18 @@ pub(super) async fn retry_pull(
     State(state): State<AppState>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, Json<ModelBody>), ApiError> {
-    let id = state.store.get_model_by_name(&name).await?.id;
+    let model = pull_again(&state, &name).await?;
+    Ok((StatusCode::ACCEPTED, Json(ModelBody::base(&state, model)?)))
+}
+
+/// Starts the pull of a model whose pull failed.
+pub(in crate::http) async fn pull_again(state: &AppState, name: &str) -> Result<Model, ApiError> {
+    let id = state.store.get_model_by_name(name).await?.id;
     state.pulls.check_room()?;
     state.store.set_model_pulling(id).await?;
     let model = state.store.get_model(id).await?;
-    state.pulls.start(&state, model.clone());
-    Ok((StatusCode::ACCEPTED, Json(ModelBody::base(&state, model)?)))
+    state.pulls.start(state, model.clone());
+    Ok(model)
 }
 
 /// A model that is gone.
@@ -165,17 +212,23 @@ pub(super) async fn delete_model(
     State(state): State<AppState>,
     Path(name): Path<String>,
 ) -> Result<Json<DeletedModel>, ApiError> {
-    let model = match state.store.get_model_by_name(&name).await {
+    remove(&state, &name).await?;
+    Ok(Json(DeletedModel { id: name, object: "model", deleted: true }))
+}
+
+/// Deletes a base model, and its files where they were pulled.
+pub(in crate::http) async fn remove(state: &AppState, name: &str) -> Result<(), ApiError> {
+    let model = match state.store.get_model_by_name(name).await {
         Ok(model) => model,
-        Err(error) => return Err(not_deleted_here(&state, &name).await.unwrap_or_else(|| error.into())),
+        Err(error) => return Err(not_deleted_here(state, name).await.unwrap_or_else(|| error.into())),
     };
     state.store.delete_model(model.id).await?;
     state.embedding.evict(&ModelReference::Base(model.name)).await;
     match model.source {
-        ModelSource::Hub { .. } => remove_pulled(&state.data_dir, model.id).await,
+        ModelSource::Hub { .. } | ModelSource::Upload { .. } => remove_own(&state.data_dir, model.id).await,
         ModelSource::Folder { .. } => {}
     }
-    Ok(Json(DeletedModel { id: name, object: "model", deleted: true }))
+    Ok(())
 }
 
 /// Where to delete what is shown as a model but is none of its own.

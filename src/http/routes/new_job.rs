@@ -14,7 +14,8 @@ use crate::http::{ApiError, AppState};
 use crate::store::StoreError;
 use crate::webhooks;
 
-const DEFAULT_BASE_MODEL: &str = "BAAI/bge-base-en-v1.5";
+/// What a job starts from where it names no model: the recipe's.
+pub(in crate::http) const DEFAULT_BASE_MODEL: &str = "BAAI/bge-base-en-v1.5";
 const MAX_NAME_CHARS: usize = 200;
 const MAX_BASE_MODEL_CHARS: usize = 300;
 const MAX_WEBHOOK_URL_CHARS: usize = 2048;
@@ -67,7 +68,7 @@ pub(super) async fn read(state: &AppState, body: &Map<String, Value>) -> Result<
 ///
 /// # Errors
 /// Where the store fails.
-pub(super) async fn check(
+pub(in crate::http) async fn check(
     state: &AppState,
     body: &Map<String, Value>,
 ) -> Result<Result<Job, Vec<FieldError>>, ApiError> {

@@ -61,6 +61,10 @@ pub(crate) enum UploadKind {
     Dataset,
     /// A file in the sense of OpenAI's API: it is kept as it came, too.
     File,
+    /// A dataset from a page's form, where a field that is left blank is left out.
+    Page,
+    /// A model's archive.
+    Model,
 }
 
 /// A multipart upload.
@@ -86,6 +90,18 @@ pub(crate) struct FileForm {
     purpose: String,
     #[serde(flatten)]
     upload: UploadForm,
+}
+
+/// A model's archive and what to call it.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "describes the body; the parts are read as they come")]
+pub(crate) struct ModelForm {
+    /// A sentence-transformers folder as a tar file (plain, or packed by gzip or zstd) or a ZIP file.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+    file: Vec<u8>,
+    /// What to call it as `model`; by default the archive's name without its ending.
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
 }
 
 impl UploadFields {

@@ -10,7 +10,6 @@ use futures::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
-use crate::domain::{DataDir, DatasetId};
 use crate::http::ApiError;
 
 /// Bytes collected before each write.
@@ -24,12 +23,13 @@ pub(crate) struct UploadFolder {
 }
 
 impl UploadFolder {
-    /// Makes `<id>.tmp` beside the place where the dataset will lie; a start after a crash deletes folders of this name.
+    /// Makes `<name>.tmp` beside the place where the upload will lie, which `<name>` is the name of; a start after a crash
+    /// deletes such folders.
     ///
     /// # Errors
     /// Where it cannot be made.
-    pub(crate) fn create(data_dir: &DataDir, id: DatasetId) -> io::Result<Self> {
-        let path = data_dir.datasets().join(format!("{id}.tmp"));
+    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+        let path = target.with_added_extension("tmp");
         fs::create_dir_all(&path)?;
         Ok(Self { path, kept: false })
     }
@@ -61,6 +61,20 @@ impl UploadFolder {
     pub(crate) fn publish(&mut self, target: PathBuf) -> io::Result<()> {
         fs::rename(&self.path, &target)?;
         self.path = target;
+        self.sync()
+    }
+
+    /// Renames a folder within this one into its place, and deletes all else. It is still deleted with its guard.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub(crate) fn publish_part(&mut self, part: &Path, target: PathBuf) -> io::Result<()> {
+        fs::rename(part, &target)?;
+        fs::remove_dir_all(std::mem::replace(&mut self.path, target))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
         // The rename is on disk once the folder above is.
         match self.path.parent() {
             Some(parent) => fs::File::open(parent)?.sync_all(),
@@ -109,9 +123,8 @@ mod tests {
 
     fn folder() -> (tempfile::TempDir, UploadFolder, PathBuf) {
         let root = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::new(root.path());
-        let id = DatasetId::generate();
-        (root, UploadFolder::create(&data_dir, id).unwrap(), data_dir.dataset(id))
+        let target = root.path().join("datasets/v1.5");
+        (root, UploadFolder::create(&target).unwrap(), target)
     }
 
     #[tokio::test]
@@ -134,6 +147,20 @@ mod tests {
         published.publish(target.clone()).unwrap();
         published.keep();
         assert!(target.is_dir());
+    }
+
+    #[test]
+    fn of_a_published_part_nothing_else_stays() {
+        let (root, mut published, target) = folder();
+        let part = published.path().join("a/b");
+        fs::create_dir_all(&part).unwrap();
+        fs::write(part.join("kept"), "").unwrap();
+        fs::write(published.path().join("archive"), "").unwrap();
+        published.publish_part(&part, target.clone()).unwrap();
+        assert_eq!(fs::read_dir(root.path().join("datasets")).unwrap().count(), 1);
+        assert!(target.join("kept").exists());
+        drop(published);
+        assert!(!target.exists());
     }
 
     #[cfg(target_os = "linux")]

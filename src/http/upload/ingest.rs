@@ -1,7 +1,10 @@
 //! From received files to a dataset's stored form.
 
 use crate::data::dataset_files::write_stored;
-use crate::data::reader::{ReadOptions, ReadOutcome, count_duplicates, count_empty, read_pairs};
+use crate::data::error::DatasetError;
+use crate::data::reader::{
+    FilePreview, ReadOptions, ReadOutcome, count_duplicates, count_empty, preview_file, read_pairs,
+};
 use crate::data::split::{separate_ids, split_pairs};
 use crate::domain::{DataDir, Dataset, DatasetId, SplitSource, utc_now};
 use crate::http::ApiError;
@@ -36,7 +39,7 @@ pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> R
     let original_bytes = match kind {
         UploadKind::File => Some(keep_original(folder, file).map_err(ApiError::io)?),
         // Before the stored form is written, so that the disk never holds both.
-        UploadKind::Dataset => std::fs::remove_file(&file.path).map(|()| None).map_err(ApiError::io)?,
+        UploadKind::Dataset | UploadKind::Page | UploadKind::Model => std::fs::remove_file(&file.path).map(|()| None).map_err(ApiError::io)?,
     };
     if let Some(eval_file) = eval_file {
         std::fs::remove_file(&eval_file.path).map_err(ApiError::io)?;
@@ -62,6 +65,15 @@ pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> R
     })
 }
 
+/// Looks at the first rows of what was received.
+///
+/// # Errors
+/// 413 and 422 for what is wrong with the file, 507 where the disk is full.
+pub(crate) fn look_into(folder: &UploadFolder, upload: &Upload, max_rows: usize) -> Result<FilePreview, ApiError> {
+    let options = options(folder, &upload.fields, &upload.file);
+    preview_file(&upload.file.path, &options, max_rows).map_err(|error| ApiError::dataset(error, "file"))
+}
+
 /// Lets the received file stay, under its final name and forced to the disk; returns its size.
 fn keep_original(folder: &UploadFolder, file: &ReceivedFile) -> std::io::Result<u64> {
     let path = folder.path().join(DataDir::ORIGINAL);
@@ -76,15 +88,17 @@ fn read(
     fields: &UploadFields,
     file: &ReceivedFile,
     row_id_prefix: &str,
-) -> Result<ReadOutcome, crate::data::error::DatasetError> {
-    let options = ReadOptions {
+) -> Result<ReadOutcome, DatasetError> {
+    read_pairs(&file.path, &ReadOptions { row_id_prefix: row_id_prefix.to_owned(), ..options(folder, fields, file) })
+}
+
+fn options(folder: &UploadFolder, fields: &UploadFields, file: &ReceivedFile) -> ReadOptions {
+    ReadOptions {
         format: fields.format,
         file_name: file.name.clone(),
         content_type: file.content_type.clone(),
         mapping: fields.mapping(),
-        row_id_prefix: row_id_prefix.to_owned(),
         temporary_folder: Some(folder.path().to_owned()),
         ..ReadOptions::default()
-    };
-    read_pairs(&file.path, &options)
+    }
 }

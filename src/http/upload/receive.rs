@@ -28,6 +28,9 @@ pub(crate) struct Upload {
     pub(super) eval_file: Option<ReceivedFile>,
 }
 
+/// The texts of a form's fields as they came, for a page that shows them again.
+pub(crate) type FormTexts = Vec<(String, String)>;
+
 /// A file as received, on disk.
 #[derive(Debug)]
 pub(super) struct ReceivedFile {
@@ -37,7 +40,8 @@ pub(super) struct ReceivedFile {
     pub(super) content_type: Option<String>,
 }
 
-/// Receives an upload of at most `limit` bytes into `folder`. A file comes as a form, a dataset in either way.
+/// Receives an upload of at most `limit` bytes into `folder`. A dataset comes as a form or as a body of its own, anything
+/// else as a form. `texts` takes the fields, however that ends.
 ///
 /// # Errors
 /// 400, 408, 413, 415 and 507 as soon as they show; 422 with all wrong fields at the end.
@@ -46,12 +50,13 @@ pub(crate) async fn receive(
     kind: UploadKind,
     limit: u64,
     folder: &UploadFolder,
+    texts: &mut FormTexts,
 ) -> Result<Upload, ApiError> {
     let announced = header_text(request.headers(), header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     if announced.is_some_and(|length: u64| length > limit) {
         return Err(BodyError::TooLarge(limit).into());
     }
-    let mut received = Received { kind, ..Received::default() };
+    let mut received = Received::new(kind, texts);
     let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
     let Query(query) = query.map_err(|error| ApiError::new(ErrorCode::MalformedRequest, error.body_text()))?;
     for (field, text) in query {
@@ -60,7 +65,7 @@ pub(crate) async fn receive(
     let content_type = header_text(request.headers(), header::CONTENT_TYPE);
     if essence(content_type.as_deref()) == "multipart/form-data" {
         receive_form(request, limit, folder, &mut received).await?;
-    } else if kind == UploadKind::File {
+    } else if kind != UploadKind::Dataset {
         let message = "the body must be a form, sent with `content-type: multipart/form-data`";
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType, message));
     } else {
@@ -85,7 +90,7 @@ async fn receive_form(
     request: Request,
     limit: u64,
     folder: &UploadFolder,
-    received: &mut Received,
+    received: &mut Received<'_>,
 ) -> Result<(), ApiError> {
     let unread = Unread::default();
     let request = request.map(|body| Body::from_stream(bounded(body, limit, unread.clone())));
@@ -99,9 +104,16 @@ async fn receive_form(
             return Err(malformed(format!("the form has more than {MAX_PARTS} parts")));
         }
         let name = part.name().unwrap_or_default().to_owned();
+        // A page's form sends such a part where no file was picked.
+        let is_blank_file =
+            matches!(received.kind, UploadKind::Page | UploadKind::Model) && part.file_name() == Some("");
+        if is_blank_file {
+            read_text(part, &unread).await?;
+            continue;
+        }
         let slot = match name.as_str() {
             "file" => &mut received.file,
-            "eval_file" => &mut received.eval_file,
+            "eval_file" if received.kind != UploadKind::Model => &mut received.eval_file,
             _ => {
                 let text = read_text(part, &unread).await?;
                 match text {
@@ -154,19 +166,26 @@ fn part_error(error: MultipartError) -> ApiError {
 }
 
 /// What has been received so far.
-#[derive(Debug, Default)]
-struct Received {
+#[derive(Debug)]
+struct Received<'t> {
     kind: UploadKind,
     /// What the file is for, where it is one.
     purpose: Option<String>,
     fields: UploadFields,
+    texts: &'t mut FormTexts,
     errors: Vec<FieldError>,
     file: Option<ReceivedFile>,
     eval_file: Option<ReceivedFile>,
 }
 
-impl Received {
+impl<'t> Received<'t> {
+    fn new(kind: UploadKind, texts: &'t mut FormTexts) -> Self {
+        let fields = UploadFields::default();
+        Self { kind, purpose: None, fields, texts, errors: Vec::new(), file: None, eval_file: None }
+    }
+
     fn set(&mut self, field: &str, text: &str) {
+        self.texts.push((field.to_owned(), text.to_owned()));
         let set = match (self.kind, field) {
             (UploadKind::File, "purpose") if text == FINE_TUNE => {
                 self.purpose = Some(text.to_owned());
@@ -180,13 +199,18 @@ impl Received {
                 field,
                 "files do not expire here; leave it out, and delete the file when it is done",
             )),
+            (UploadKind::Page | UploadKind::Model, _) if text.trim().is_empty() => Ok(()),
+            (UploadKind::Model, unknown) if unknown != "name" => {
+                let shown: String = unknown.chars().take(80).collect();
+                Err(FieldError::new(shown, "there is no such field; expected file, name"))
+            }
             _ => self.fields.set(field, text),
         };
         self.errors.extend(set.err());
     }
 
     fn finish(self) -> Result<Upload, ApiError> {
-        let Self { kind, purpose, fields, mut errors, file, eval_file } = self;
+        let Self { kind, purpose, fields, mut errors, file, eval_file, .. } = self;
         if kind == UploadKind::File && purpose.is_none() {
             errors.push(FieldError::new("purpose", format!("`{FINE_TUNE}` is expected")));
         }
@@ -197,7 +221,12 @@ impl Received {
             Some(file) if errors.is_empty() => Ok(Upload { kind, fields, file, eval_file }),
             file => {
                 if file.is_none() {
-                    errors.push(FieldError::new("file", "a part that holds the rows is expected"));
+                    let expected = match kind {
+                        UploadKind::Page => "a file that holds the rows is expected",
+                        UploadKind::Dataset | UploadKind::File => "a part that holds the rows is expected",
+                        UploadKind::Model => "an archive that holds the model is expected",
+                    };
+                    errors.push(FieldError::new("file", expected));
                 }
                 Err(ApiError::invalid(errors))
             }

@@ -6,6 +6,7 @@ mod formats;
 mod fuzz;
 mod json_shapes;
 mod limits;
+mod preview;
 
 use std::fs;
 use std::io::Write;

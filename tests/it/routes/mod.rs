@@ -3,6 +3,7 @@
 mod aliases;
 mod auth;
 mod checkpoints;
+mod dataset_preview;
 mod datasets;
 mod decode;
 mod embed;
@@ -15,6 +16,7 @@ mod fine_tuning;
 mod info;
 mod jobs;
 mod metrics;
+mod model_archives;
 mod model_memory;
 mod model_routes;
 mod models;

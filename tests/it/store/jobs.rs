@@ -81,7 +81,7 @@ async fn a_list_by_status_holds_that_status_alone() {
     for (status, expected) in
         [(JobStatus::Running, vec![running]), (JobStatus::Queued, vec![queued]), (JobStatus::Failed, vec![])]
     {
-        let filter = JobFilter { status: Some(status), metadata: None };
+        let filter = JobFilter { status: Some(status), ..JobFilter::default() };
         let page = fixture.store.list_jobs(&filter, None, 10).await.expect("a page");
         assert_eq!(page.items.iter().map(|job| job.id).collect::<Vec<_>>(), expected, "{status:?}");
         assert_eq!(fixture.store.count_jobs(status).await.expect("they are counted"), expected.len() as u64);

@@ -34,7 +34,7 @@ pub(in crate::http::routes) async fn list_jobs(
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<ListBody<FineTuningJob>>, ApiError> {
     let (after, limit) = cursor.read::<FineTuningJobName>(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let filter = JobFilter { status: None, metadata: metadata_filter(query)? };
+    let filter = JobFilter { metadata: metadata_filter(query)?, ..JobFilter::default() };
     if let Some(after) = after {
         find(&state, after).await.map_err(|error| match error.code() {
             ErrorCode::NotFound => unknown_cursor(after),
