@@ -102,12 +102,15 @@ pub(super) async fn put_alias(
     Path(name): Path<String>,
     extract::Json(request): extract::Json<AliasRequest>,
 ) -> Result<(StatusCode, Json<Alias>), ApiError> {
-    let (alias, is_new) = promote(&state, &name, request).await?;
+    let (alias, is_new) = set(&state, &name, request).await?;
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(alias)))
 }
 
-/// Has an alias mean a model; true where the alias was made.
-pub(in crate::http) async fn promote(
+/// Has an alias mean a model; tells whether it is new.
+///
+/// # Errors
+/// 422 with every field that is wrong.
+pub(in crate::http) async fn set(
     state: &AppState,
     name: &str,
     request: AliasRequest,
