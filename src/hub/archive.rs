@@ -150,7 +150,10 @@ fn inside(path: &Path) -> Result<PathBuf, HubError> {
 }
 
 fn no_file(path: &Path) -> HubError {
-    invalid(format!("the archive's `{}` is neither a file nor a folder; pack what links lead to (tar -h)", path.display()))
+    invalid(format!(
+        "the archive's `{}` is neither a file nor a folder; pack what links lead to (tar -h)",
+        path.display()
+    ))
 }
 
 fn damaged(error: io::Error) -> HubError {
@@ -223,7 +226,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_archive_is_unpacked_and_the_model_found() {
-        let entries = [file("./m/1_Pooling/config.json", b"{}"), file("./m/config.json", b"c"), file("__MACOSX/x", b"")];
+        let entries =
+            [file("./m/1_Pooling/config.json", b"{}"), file("./m/config.json", b"c"), file("__MACOSX/x", b"")];
         let tar = tar_of(&entries);
         let zip = zip_of(&[("m/1_Pooling/config.json", b"{}"), ("m/config.json", b"c"), ("m/._config.json", b"")]);
         for bytes in [tar.clone(), gzip(&tar), zstd::encode_all(tar.as_slice(), 1).unwrap(), zip] {

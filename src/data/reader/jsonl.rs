@@ -10,7 +10,7 @@ use crate::data::error::DatasetError;
 use super::json_value::{JsonRow, RowSeed, kind};
 use super::object_rows::ObjectRows;
 use super::preview::FirstRows;
-use super::source::{self, Metered, Meter, Source};
+use super::source::{self, Meter, Metered, Source};
 use super::{ReadContext, Table};
 
 /// Reads the whole file.

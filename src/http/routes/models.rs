@@ -48,10 +48,7 @@ fn created(state: &AppState, status: StatusCode, model: Model) -> Result<Created
         (status = 422, response = Invalid), (status = 429, response = TooManyRequests),
         (status = 507, response = DiskFull),
     ))]
-pub(super) async fn create_model(
-    State(state): State<AppState>,
-    request: Request,
-) -> Result<Created, ApiError> {
+pub(super) async fn create_model(State(state): State<AppState>, request: Request) -> Result<Created, ApiError> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let model = if content_type.is_some_and(|value| value.starts_with("multipart/form-data")) {
         add_archive(&state, request, &mut FormTexts::new()).await?

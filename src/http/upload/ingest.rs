@@ -39,7 +39,9 @@ pub(crate) fn ingest(folder: &UploadFolder, id: DatasetId, upload: &Upload) -> R
     let original_bytes = match kind {
         UploadKind::File => Some(keep_original(folder, file).map_err(ApiError::io)?),
         // Before the stored form is written, so that the disk never holds both.
-        UploadKind::Dataset | UploadKind::Page | UploadKind::Model => std::fs::remove_file(&file.path).map(|()| None).map_err(ApiError::io)?,
+        UploadKind::Dataset | UploadKind::Page | UploadKind::Model => {
+            std::fs::remove_file(&file.path).map(|()| None).map_err(ApiError::io)?
+        }
     };
     if let Some(eval_file) = eval_file {
         std::fs::remove_file(&eval_file.path).map_err(ApiError::io)?;

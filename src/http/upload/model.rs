@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn a_model_is_called_as_its_archive() {
-        for (file, name) in [("mine.tar.gz", Some("mine")), ("v1.5.ZIP", Some("v1.5")), ("é", Some("é")), (".zip", None)] {
+        for (file, name) in
+            [("mine.tar.gz", Some("mine")), ("v1.5.ZIP", Some("v1.5")), ("é", Some("é")), (".zip", None)]
+        {
             assert_eq!(of_file(file).as_deref(), name, "{file}");
         }
     }

@@ -100,7 +100,9 @@ fn odd_values_are_shown_as_what_they_are() {
 
 #[test]
 fn what_has_no_columns_is_refused() {
-    for (name, bytes) in [("a.csv", &b""[..]), ("a.jsonl", b"1\n2\n"), ("a.json", b"[]"), ("a.parquet", b"PAR1 and no more")] {
+    for (name, bytes) in
+        [("a.csv", &b""[..]), ("a.jsonl", b"1\n2\n"), ("a.json", b"[]"), ("a.parquet", b"PAR1 and no more")]
+    {
         assert!(preview(name, bytes).is_err(), "{name}");
     }
     let error = preview("a", b"PK\x03\x04 a workbook").unwrap_err();
@@ -123,7 +125,9 @@ fn columns_are_bounded() {
         let options = ReadOptions { format: Some(format), limits, ..ReadOptions::default() };
         match preview_file(file.path(), &options, 3) {
             Ok(preview) => assert!(preview.columns.len() <= 10, "{format:?}"),
-            Err(error) => assert!(error.to_string().contains("columns") || error.to_string().contains("fields"), "{error}"),
+            Err(error) => {
+                assert!(error.to_string().contains("columns") || error.to_string().contains("fields"), "{error}")
+            }
         }
     }
 }

@@ -28,7 +28,10 @@ async fn an_archive_becomes_a_model() {
     let answer = app.send(form.clone().post("/v1/models")).await;
     let model = answer.expect(201);
     assert_eq!(answer.headers["location"], "/v1/models/mine");
-    assert_eq!((&model["status"], &model["dimension"], &model["source"]["kind"]), (&json!("ready"), &json!(32), &json!("upload")));
+    assert_eq!(
+        (&model["status"], &model["dimension"], &model["source"]["kind"]),
+        (&json!("ready"), &json!(32), &json!("upload"))
+    );
     let embedded = app.post_json("/embed", &json!({"model": "mine", "inputs": "what is it?"})).await.expect(200);
     assert_eq!(embedded[0].as_array().unwrap().len(), 32);
     app.send(form.clone().post("/v1/models")).await.expect_error(409, "conflict");
