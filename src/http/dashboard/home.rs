@@ -51,7 +51,7 @@ pub(super) async fn get_live(State(state): State<AppState>) -> Result<Response, 
 
 impl Home {
     async fn read(state: &AppState) -> Result<Self, ApiError> {
-        let running = JobFilter { status: Some(JobStatus::Running), metadata: None };
+        let running = JobFilter { status: Some(JobStatus::Running), ..JobFilter::default() };
         let running = match state.store.list_jobs(&running, None, 1).await?.items.pop() {
             Some(job) => Some(Running::read(state, job).await?),
             None => None,

@@ -152,7 +152,7 @@ pub(super) async fn get_jobs(
         "" => None,
         word => Some(word.parse().map_err(|message: String| ApiError::invalid_field("status", message))?),
     };
-    let filter = JobFilter { status, metadata: None };
+    let filter = JobFilter { status, ..JobFilter::default() };
     let jobs = state.store.list_jobs(&filter, query.cursor, ON_A_PAGE).await?;
     let rows = JobRow::read(&state, jobs.items).await?;
     let word = status.map(JobStatus::as_str);

@@ -7,7 +7,9 @@
 //! pages' security policy allows no others.
 
 mod assets;
+mod datasets;
 mod error_page;
+mod form;
 mod format;
 mod home;
 mod job;
@@ -15,6 +17,8 @@ mod job_list;
 mod layout;
 mod live;
 mod login;
+mod models;
+mod new_job;
 mod parts;
 mod plots;
 
@@ -40,9 +44,14 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/ui/live", get(home::get_live))
         .route("/ui/jobs", get(job_list::get_jobs))
         .merge(job::routes())
+        .route("/ui/jobs/new", get(new_job::get_new_job).post(new_job::post_new_job))
+        .merge(datasets::routes())
+        .merge(models::routes())
         .merge(access())
         .route("/assets/{hash}/{name}", get(assets::get_asset))
         .route_layer(from_fn(limit_time))
+        .merge(datasets::slow_routes())
+        .merge(models::slow_routes())
 }
 
 fn access() -> Router<AppState> {

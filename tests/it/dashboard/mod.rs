@@ -1,5 +1,8 @@
 //! The dashboard, over the real router.
 
 mod access;
+mod datasets;
 mod jobs;
+mod models;
+mod new_job;
 mod pages;
