@@ -1,5 +1,5 @@
-//! Where base models come from: the Hugging Face Hub, a folder that the operator allows, or (for the demo) the Python
-//! package index.
+//! Where base models come from: the Hugging Face Hub, a folder that the operator allows, an archive, or (for the demo) the
+//! Python package index.
 
 mod answers;
 mod archive;

@@ -19,7 +19,7 @@ impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::NotFound { kind: "model", .. } => {
-                let hint = "POST /v1/models pulls one from the Hub or registers a folder";
+                let hint = "POST /v1/models pulls one from the Hub, registers a folder or takes an archive";
                 Self::new(ErrorCode::NotFound, format!("{error}; {hint}")).with_reason(Self::MODEL_NOT_FOUND)
             }
             StoreError::NotFound { .. } => Self::new(ErrorCode::NotFound, error.to_string()),

@@ -33,7 +33,7 @@ async fn all_models_are_on_one_page() {
         "The Hub burned down".to_lowercase().as_str(),
         "action=\"/ui/models/retry\"",
         "data-events=\"/v1/models/org%2Fcoming/events\"",
-        "at most 64",
+        "at most 32",
         &format!("<code>job:{job}</code>"),
         &format!("means <code>job:{job}@epoch-2</code>"),
         "by &lt;ada&gt;",
@@ -77,7 +77,7 @@ async fn a_model_is_got_from_the_hub_or_a_folder() {
 async fn wrong_fields_are_told_beside_them_in_the_apis_words() {
     let app = TestApp::start().await;
     let api = app.post_json("/v1/models", &json!({"source": "hub", "repo": "a/b/c", "name": "job:7"})).await;
-    api.expect_error(422, "invalid");
+    api.expect_error(400, "invalid_value");
     let answer = app.submit_form("/ui/models/hub", &[("hub.repo", "a/b/c"), ("hub.name", "job:7")]).await;
     check_page(&answer);
     let page = answer.expect_page(422);

@@ -10,14 +10,14 @@ use crate::helpers::test_app::{TestApp, request, urlencoded};
 
 /// The value of an input, or of the option of a select that is chosen.
 pub(super) fn value_of<'p>(page: &'p str, id: &str) -> &'p str {
-    let control = page.split(&format!(" id=\"{id}\"")).nth(1).unwrap_or_else(|| panic!("there is no {id} in {page}"));
-    let select = control.split("</select>").next().unwrap();
-    match select.find(" selected") {
-        Some(end) if select.contains("<option") => {
-            select[..end].rsplit("value=\"").next().unwrap().split('"').next().unwrap()
-        }
-        _ => control.split("value=\"").nth(1).unwrap().split('"').next().unwrap(),
-    }
+    let (before, control) = page.split_once(&format!(" id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {page}"));
+    let value = if before.ends_with("<select") {
+        let options = control.split("</select>").next().unwrap();
+        options.split(" selected").next().unwrap().rsplit("value=\"").next()
+    } else {
+        control.split("value=\"").nth(1)
+    };
+    value.unwrap().split('"').next().unwrap()
 }
 
 #[tokio::test]
