@@ -33,6 +33,8 @@ impl Values {
 pub(super) struct FormView<'a> {
     pub(super) values: &'a Values,
     pub(super) errors: &'a [FieldError],
+    /// Stands before fields' names in their ids, where another form of the page has fields of the same names.
+    pub(super) prefix: &'a str,
 }
 
 /// A field on one line.
@@ -50,6 +52,11 @@ pub(super) struct Input<'a> {
 }
 
 impl FormView<'_> {
+    /// A field's id.
+    pub(super) fn id(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     /// True where something is wrong with a field.
     pub(super) fn is_wrong(&self, name: &str) -> bool {
         self.errors.iter().any(|error| error.field == name)
@@ -57,8 +64,8 @@ impl FormView<'_> {
 
     /// The ids of what describes a field, for its `aria-describedby`.
     pub(super) fn described_by(&self, name: &str, help: &str) -> Option<String> {
-        let help = (!help.is_empty()).then(|| format!("{name}-help"));
-        let error = self.is_wrong(name).then(|| format!("{name}-error"));
+        let help = (!help.is_empty()).then(|| format!("{}-help", self.id(name)));
+        let error = self.is_wrong(name).then(|| format!("{}-error", self.id(name)));
         let ids: Vec<String> = [help, error].into_iter().flatten().collect();
         (!ids.is_empty()).then(|| ids.join(" "))
     }
@@ -72,7 +79,7 @@ impl FormView<'_> {
     pub(super) fn field_errors(&self, name: &str) -> Markup {
         html! {
             @if self.is_wrong(name) {
-                div class="field-error" id={ (name) "-error" } {
+                div class="field-error" id={ (self.id(name)) "-error" } {
                     @for error in self.errors.iter().filter(|error| error.field == name) {
                         p { (sentence(&error.message)) }
                     }
@@ -85,9 +92,9 @@ impl FormView<'_> {
     pub(super) fn field(&self, name: &str, label: &impl Render, help: &str, control: &Markup) -> Markup {
         html! {
             div class={ "field" @if self.is_wrong(name) { " wrong" } } {
-                label for=(name) { (label) }
+                label for=(self.id(name)) { (label) }
                 (control)
-                @if !help.is_empty() { p class="hint" id={ (name) "-help" } { (help) } }
+                @if !help.is_empty() { p class="hint" id={ (self.id(name)) "-help" } { (help) } }
                 (self.field_errors(name))
             }
         }
@@ -98,7 +105,7 @@ impl FormView<'_> {
         let Input { name, label, code, help, placeholder, inputmode, required } = *input;
         let label = html! { (label) @if !code.is_empty() { " " code { (code) } } };
         let control = html! {
-            input id=(name) name=(name) type="text" value=(self.values.get(name)) placeholder=[placeholder]
+            input id=(self.id(name)) name=(name) type="text" value=(self.values.get(name)) placeholder=[placeholder]
                 inputmode=[inputmode] required[required] autocomplete="off" spellcheck="false"
                 aria-describedby=[self.described_by(name, help)] aria-invalid=[self.invalid(name)];
         };
@@ -117,7 +124,7 @@ impl FormView<'_> {
                     ul {
                         @for error in self.errors {
                             li {
-                                @if is_shown(&error.field) { a href={ "#" (error.field) } { (error.field) } }
+                                @if is_shown(&error.field) { a href={ "#" (self.id(&error.field)) } { (error.field) } }
                                 @else { (error.field) }
                                 ": " (error.message)
                             }
@@ -137,7 +144,7 @@ mod tests {
     fn a_field_shows_its_value_and_all_that_is_wrong_with_it() {
         let values = Values::from(vec![("epochs".to_owned(), "<four>".to_owned())]);
         let errors = [FieldError::new("epochs", "no <number>"), FieldError::new("epochs", "too long")];
-        let form = FormView { values: &values, errors: &errors };
+        let form = FormView { values: &values, errors: &errors, prefix: "" };
         let input = Input { name: "epochs", label: "Epochs", help: "How often.", ..Input::default() };
         let markup = form.input(&input).into_string();
         for part in [
@@ -149,7 +156,7 @@ mod tests {
         ] {
             assert!(markup.contains(part), "{part} is not in {markup}");
         }
-        let sound = FormView { values: &values, errors: &[] }.input(&input).into_string();
+        let sound = FormView { values: &values, errors: &[], prefix: "" }.input(&input).into_string();
         assert!(!sound.contains("error") && !sound.contains("invalid"), "{sound}");
         assert!(form.summary(|_| true).into_string().contains("2 things"));
     }

@@ -87,16 +87,20 @@ async fn wrong_fields_are_told_beside_them_and_kept() {
     let answer = app.send(form.post("/ui/datasets")).await;
     check_page(&answer);
     let page = answer.expect_page(422);
-    for part in
-        ["id=\"file-error\"", "id=\"test_size-error\"", "id=\"seed-error\"", "value=\"&lt;mine&gt;\"", "value=\"many\""]
-    {
+    for part in [
+        "id=\"upload-file-error\"",
+        "id=\"upload-test_size-error\"",
+        "id=\"upload-seed-error\"",
+        "value=\"&lt;mine&gt;\"",
+        "value=\"many\"",
+    ] {
         assert!(page.contains(part), "{part} is not in {page}");
     }
     assert!(page.contains("A number from 0 to below 1 is expected."), "{page}");
     // What columns there are is told where the guess found none.
     let answer = app.send(browser_form("x.csv", "first,second\na,b\n").post("/ui/datasets")).await;
     let page = answer.expect_page(422);
-    assert!(page.contains("id=\"anchor-error\"") && page.contains("`first`, `second`"), "{page}");
+    assert!(page.contains("id=\"upload-anchor-error\"") && page.contains("`first`, `second`"), "{page}");
     let large = TestApp::start_with(|state| state.limits.max_upload_bytes = 1000).await;
     let answer = large.send(browser_form("x.csv", csv_pairs(100)).post("/ui/datasets")).await;
     assert!(answer.expect_page(413).contains("The upload has more than 1000 bytes."));

@@ -33,7 +33,7 @@ async fn the_form_shows_the_recipe_and_what_there_is() {
     let page = answer.expect_page(200);
     assert_eq!((value_of(page, "dataset_id"), value_of(page, "base_model")), (dataset.id.to_string().as_str(), "tiny"));
     for (argument, value) in
-        [("epochs", "4"), ("learning_rate", "2e-5"), ("lr_scheduler_type", "cosine"), ("seed", "42")]
+        [("epochs", "4"), ("learning_rate", "0.00002"), ("lr_scheduler_type", "cosine"), ("seed", "42")]
     {
         assert_eq!(value_of(page, &format!("training.{argument}")), value);
     }

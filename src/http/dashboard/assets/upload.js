@@ -80,7 +80,7 @@
     const selects = {};
     for (const part of Object.keys(PARTS)) {
       selects[part] = selectOf(inputs[part], columns, mapping[part], part === "id");
-      document.getElementById(part).replaceWith(selects[part]);
+      document.getElementById(`upload-${part}`).replaceWith(selects[part]);
       selects[part].addEventListener("change", mark);
     }
     const table = document.createElement("table");
@@ -133,7 +133,7 @@
   }
 
   function restoreInputs() {
-    for (const [part, input] of Object.entries(inputs)) document.getElementById(part).replaceWith(input);
+    for (const [part, input] of Object.entries(inputs)) document.getElementById(`upload-${part}`).replaceWith(input);
   }
 
   form.addEventListener("submit", (event) => {

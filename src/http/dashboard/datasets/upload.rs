@@ -91,7 +91,7 @@ impl UploadView {
     /// The form, and what is wrong with what it sent last.
     pub(in crate::http::dashboard) fn render(&self, next: Next) -> Markup {
         let errors = self.error.as_ref().map_or(&[][..], ApiError::field_errors);
-        let form = FormView { values: &self.values, errors };
+        let form = FormView { values: &self.values, errors, prefix: "upload-" };
         let guessed = |names: &[&str]| format!("guessed: {}", names.join(", "));
         let input = |name: &str, label: &str, help: &str, placeholder: &str| {
             form.input(&Input { name, label, help, placeholder: Some(placeholder), ..Input::default() })
@@ -172,7 +172,7 @@ fn row_errors(message: &str, rows: &[RowError], total: u64, checked: u64) -> Mar
 
 fn file(form: &FormView<'_>, name: &str, label: &str, help: &str, required: bool) -> Markup {
     let control = html! {
-        input id=(name) name=(name) type="file" accept=(ACCEPT) required[required]
+        input id=(form.id(name)) name=(name) type="file" accept=(ACCEPT) required[required]
             aria-describedby=[form.described_by(name, help)] aria-invalid=[form.invalid(name)];
     };
     form.field(name, &label, help, &control)

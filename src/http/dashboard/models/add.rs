@@ -80,7 +80,7 @@ impl ModelsPage<'_> {
         if error.is_none() && self.base.iter().all(|(model, _)| model.name != DEFAULT_BASE_MODEL) {
             values.set("hub.repo", DEFAULT_BASE_MODEL);
         }
-        let form = FormView { values: &values, errors: &errors };
+        let form = FormView { values: &values, errors: &errors, prefix: "" };
         html! {
             form class="card" method="post" action="/ui/models/hub" {
                 h3 { "From the Hugging Face Hub" }
@@ -104,7 +104,7 @@ impl ModelsPage<'_> {
 
     fn folder_form(&self) -> Markup {
         let (values, errors, error) = self.refused(Which::Folder);
-        let form = FormView { values: &values, errors: &errors };
+        let form = FormView { values: &values, errors: &errors, prefix: "" };
         let roots: Vec<String> = self.state.model_roots.iter().map(|root| root.display().to_string()).collect();
         html! {
             form class="card" method="post" action="/ui/models/folder" {
@@ -132,7 +132,7 @@ impl ModelsPage<'_> {
 
     fn archive_form(&self) -> Markup {
         let (values, errors, error) = self.refused(Which::Archive);
-        let form = FormView { values: &values, errors: &errors };
+        let form = FormView { values: &values, errors: &errors, prefix: "" };
         let help = "A sentence-transformers folder as .tar.gz, .tar.zst, .tar or .zip.";
         let control = html! {
             input id="file" name="file" type="file" accept=".gz,.tgz,.zst,.tar,.zip" required

@@ -41,7 +41,7 @@ pub(in crate::http::dashboard) async fn post_rollback(
 impl ModelsPage<'_> {
     pub(super) fn alias_list(&self) -> Markup {
         let (values, errors, error) = self.refused(Which::Alias);
-        let form = FormView { values: &values, errors: &errors };
+        let form = FormView { values: &values, errors: &errors, prefix: "" };
         html! {
             section class="card" id="aliases" {
                 h2 { "Aliases" }

@@ -10,7 +10,7 @@ use crate::http::dashboard::datasets::upload::{Next, UploadView};
 use crate::http::dashboard::form::{FormView, Input, Values};
 use crate::http::dashboard::format;
 use crate::http::dashboard::layout::script;
-use crate::http::dashboard::parts::{Tone, notice, sentence};
+use crate::http::dashboard::parts::{Tone, metric_name, notice, sentence};
 
 /// The page of a new job.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct NewJobPage<'a> {
 
 impl NewJobPage<'_> {
     pub(super) fn render(&self) -> Markup {
-        let form = FormView { values: self.values, errors: self.errors };
+        let form = FormView { values: self.values, errors: self.errors, prefix: "" };
         html! {
             h1 { "New job" }
             p class="lead" {
@@ -235,7 +235,7 @@ impl NewJobPage<'_> {
                 div { dt { "Steps in all" } dd { "about " (format::count(steps)) } }
                 div { dt { "Evaluations" } dd { (u64::from(training.epochs) + 1) ", the first before training" } }
                 div { dt { "Dimensions" } dd { (dims.join(", ")) } }
-                div { dt { "Best by" } dd { (training.metric_for_best_model.as_deref().unwrap_or_default()) } }
+                div { dt { "Best by" } dd { (metric_name(training.metric_for_best_model.as_deref().unwrap_or_default())) } }
             }
         }
     }
