@@ -27,7 +27,8 @@
     const fields = new URLSearchParams(new FormData(form));
     fields.set("action", "check");
     try {
-      const answer = await fetch(form.action, { method: "POST", body: fields, signal: asking.signal });
+      // Not `form.action`, which is the button of that name.
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body: fields, signal: asking.signal });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       // Anything else is the log-in page, or an error's, which the next submission shows.
       if (page.getElementById("plan")) show(page);

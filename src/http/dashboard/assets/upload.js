@@ -158,7 +158,7 @@
       done();
       errors.replaceChildren(box("The connection broke before the file was there. Please try again."));
     });
-    request.open("POST", form.action);
+    request.open("POST", form.getAttribute("action"));
     request.send(new FormData(form));
   });
 
