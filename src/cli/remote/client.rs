@@ -96,10 +96,10 @@ impl Client {
             return Err(self.odd(&format!("it leads to {target}; give that address")));
         }
         let body = response.bytes().await.map_err(|error| self.broken(&error))?;
-        Refusal::read(status, &body).map_or_else(
-            || Err(self.odd(&format!("it answers {status}, but not as Matryo does"))),
-            |refusal| Err(ClientError::Refused(refusal)),
-        )
+        Err(match Refusal::read(status, &body) {
+            Some(refusal) => ClientError::Refused(refusal),
+            None => self.odd(&format!("it answers {status}, but not as Matryo does")),
+        })
     }
 
     /// What to say of a connection that could not be made or broke off.
