@@ -16,12 +16,14 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// A file that pages use: its name, its type, and what it holds.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("app.js", JAVASCRIPT, include_str!("assets/app.js")),
     ("icon.svg", SVG, include_str!("assets/icon.svg")),
     ("live.js", JAVASCRIPT, include_str!("assets/live.js")),
     ("models.js", JAVASCRIPT, include_str!("assets/models.js")),
     ("new-job.js", JAVASCRIPT, include_str!("assets/new-job.js")),
+    ("playground.js", JAVASCRIPT, include_str!("assets/playground.js")),
+    ("reference.js", JAVASCRIPT, include_str!("assets/reference.js")),
     ("style.css", CSS, include_str!("assets/style.css")),
     ("upload.js", JAVASCRIPT, include_str!("assets/upload.js")),
 ];

@@ -6,6 +6,7 @@
 //! page again with what is wrong beside the fields. Styles and scripts are files of our own under `/assets`, and the
 //! pages' security policy allows no others.
 
+mod api_page;
 mod assets;
 mod datasets;
 mod error_page;
@@ -17,10 +18,15 @@ mod job_list;
 mod layout;
 mod live;
 mod login;
+mod model_choices;
 mod models;
 mod new_job;
 mod parts;
+mod playground;
+mod playground_results;
 mod plots;
+mod reference;
+mod snippets;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -47,6 +53,11 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/ui/jobs/new", get(new_job::get_new_job).post(new_job::post_new_job))
         .merge(datasets::routes())
         .merge(models::routes())
+        .route("/ui/playground", get(playground::get_playground))
+        .route("/ui/playground/results", get(playground::get_results))
+        .route("/ui/api", get(api_page::get_api))
+        .route(reference::REFERENCE, get(reference::get_reference))
+        .route(&format!("{}/{{name}}", reference::REFERENCE), get(reference::get_file))
         .merge(access())
         .route("/assets/{hash}/{name}", get(assets::get_asset))
         .route_layer(from_fn(limit_time))
