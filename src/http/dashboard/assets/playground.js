@@ -3,6 +3,8 @@
 
 const form = document.getElementById("playground");
 const results = document.getElementById("results");
+// Not `form.dataset`, which is the field of that name.
+const address = form.getAttribute("data-results");
 const AGAIN_MS = 700;
 /** Tells an answer that is still wanted from one that a newer question has overtaken. */
 let latest = 0;
@@ -13,12 +15,12 @@ async function ask(fields) {
   for (;;) {
     let body;
     try {
-      const response = await fetch(`${form.dataset.results}?${fields}`, { headers: { accept: "text/html" } });
+      const response = await fetch(`${address}?${fields}`, { headers: { accept: "text/html" } });
       // Such as the log-in page, once a session has ended.
       if (response.redirected || !response.ok) throw new Error(response.statusText);
       body = await response.text();
     } catch {
-      if (mine === latest) location.assign(`${form.action}?${fields}`);
+      if (mine === latest) location.assign(`/ui/playground?${fields}`);
       return;
     }
     if (mine !== latest) return;
@@ -36,9 +38,9 @@ const shown = chosen();
 
 function submit() {
   const fields = new URLSearchParams(new FormData(form));
-  const address = `${location.pathname}?${fields}`;
-  if (chosen() !== shown) return location.assign(address);
-  history.pushState(null, "", address);
+  const page = `${location.pathname}?${fields}`;
+  if (chosen() !== shown) return location.assign(page);
+  history.pushState(null, "", page);
   ask(fields);
 }
 
@@ -50,7 +52,7 @@ form.addEventListener("submit", (event) => {
 for (const link of document.querySelectorAll("a[data-query]")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    form.query.value = link.dataset.query;
+    form.elements.query.value = link.dataset.query;
     submit();
   });
 }
