@@ -83,7 +83,7 @@ async fn the_format_is_the_one_that_is_accepted() {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     assert_eq!((answer.status.as_u16(), &answer.headers[header::CONTENT_TYPE]), (200, &content_type.parse().unwrap()));
     let text = parse_text(answer.text());
-    ask("text/html").await.expect_error(406, "not_acceptable");
+    ask("image/png").await.expect_error(406, "not_acceptable");
 
     let names =
         |page: &Page| page.0.keys().filter(|name| !name.starts_with("matryo_build")).cloned().collect::<Vec<_>>();
