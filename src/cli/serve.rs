@@ -50,14 +50,14 @@ impl ServeCommand {
 
     pub(super) fn run(&self) -> Result<(), CliError> {
         runtime()?.block_on(async {
+            // Before the log says that the service listens: whoever reads that may stop it.
+            let signal = signals::listen()?;
             let listener = bind(self.config.listen).await?;
             let service = Service::start(&self.config, listener).await?;
             service
                 .run(async {
-                    match signals::stop_requested().await {
-                        Ok(signal) => tracing::info!(signal, "stopping; the running job goes on at the next start"),
-                        Err(error) => tracing::error!(%error, "signals cannot be heard; stopping"),
-                    }
+                    let signal = signal.await;
+                    tracing::info!(signal, "stopping; the running job goes on at the next start");
                     signals::exit_at_the_next();
                 })
                 .await

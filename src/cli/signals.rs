@@ -9,20 +9,35 @@ use super::error::CliError;
 /// What a process exits with that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Waits for Ctrl-C or a request to terminate; returns which.
-pub(super) async fn stop_requested() -> io::Result<&'static str> {
+/// Listens from now on, not only once it is waited for; the future ends with the signal that came.
+///
+/// # Errors
+/// Where the system refuses.
+pub(super) fn listen() -> io::Result<impl Future<Output = &'static str> + Send> {
     #[cfg(unix)]
     {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT"),
-            _ = terminate.recv() => Ok("SIGTERM"),
-        }
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            }
+        })
     }
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     {
-        tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
+        let mut interrupt = tokio::signal::windows::ctrl_c()?;
+        Ok(async move {
+            interrupt.recv().await;
+            "Ctrl-C"
+        })
     }
+}
+
+/// Waits for Ctrl-C or a request to terminate; returns which.
+pub(super) async fn stop_requested() -> io::Result<&'static str> {
+    Ok(listen()?.await)
 }
 
 /// Ends the process at the second signal, for one who does not want to wait for the first to be heeded.
