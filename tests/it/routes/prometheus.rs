@@ -245,13 +245,15 @@ async fn a_full_queue_shows_in_the_gauges_and_the_refusals() {
 #[tokio::test]
 async fn a_client_who_leaves_is_counted_and_no_longer_in_flight() {
     let app = TestApp::start().await;
-    let mut asked = Box::pin(app.get("/v1/jobs"));
-    assert!(poll!(&mut asked).is_pending(), "the database takes its time");
+    add_base_model(&app, "tiny", &TinyModel::default()).await;
+    let request = json!({ "model": "tiny", "inputs": "x" });
+    let mut asked = Box::pin(app.post_json("/embed", &request));
+    assert!(poll!(&mut asked).is_pending(), "the model has to be loaded first");
     assert_eq!(scrape(&app).await.value("matryo_http_requests_in_flight", &[]), 2.0);
     drop(asked);
     let page = scrape(&app).await;
     assert_eq!(page.value("matryo_http_requests_in_flight", &[]), 1.0);
-    assert_eq!(requests(&page, "GET", "/v1/jobs", "499"), 1.0);
+    assert_eq!(requests(&page, "POST", "/embed", "499"), 1.0);
 }
 
 #[tokio::test]
