@@ -19,7 +19,7 @@ test("a question and a dimension change the results in place", async () => {
     const before = await page.locator(".score").allTextContents();
     const dimension = await page.locator("#dimensions option").last().getAttribute("value");
     await page.selectOption("#dimensions", dimension);
-    await page.getByText(`${dimension} dimensions`).first().waitFor();
+    await page.locator("#results").getByText(`${dimension} dimensions`).first().waitFor();
     if ((await page.locator("#dimensions option").count()) > 2) {
       assert.notDeepEqual(await page.locator(".score").allTextContents(), before);
     }

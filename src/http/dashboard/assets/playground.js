@@ -49,6 +49,11 @@ form.addEventListener("submit", (event) => {
   submit();
 });
 
+// Only what changes the results in place: the other choices load the page anew, which is for the button to do.
+form.elements.dimensions.addEventListener("change", () => {
+  if (form.elements.query.value.trim()) submit();
+});
+
 for (const link of document.querySelectorAll("a[data-query]")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
