@@ -34,6 +34,7 @@ test("the playground answers without scripts", async () => {
 test("a file is uploaded and a job is submitted without scripts", async () => {
   await withPage(async (page) => {
     await page.goto("/ui/datasets");
+    await page.getByText("Upload a file of pairs").click();
     await page.setInputFiles("#upload input[name=file]", SAMPLES.eval);
     await page.fill("#upload input[name=name]", "without scripts");
     await page.click("#upload button[type=submit]");
