@@ -56,7 +56,7 @@ test("a job is started by the form, and its page moves by itself to the end", as
     const first = await until("the first point of the loss", points);
     const second = await until("another point", async () => (await points()) > first && points());
     await until("a third", async () => (await points()) > second);
-    await page.locator(".badge.succeeded").first().waitFor({ timeout: 180_000 });
+    await page.locator(".badge.succeeded").first().waitFor({ timeout: 600_000 });
     assert.equal(await page.evaluate(() => globalThis.sameDocument), true, "the page was loaded anew");
 
     await page.reload();

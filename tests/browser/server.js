@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** Loading, training on some hundred rows: seconds, minutes on a busy machine. */
-export const PATIENCE_MS = 180_000;
+export const PATIENCE_MS = 600_000;
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
