@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::matmul::{Accumulate, Layout, product};
 use super::packed::{self, Panels, Rows, Unit};
+use super::team::Team;
 
 /// How matrix products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,17 @@ impl PackedLinear {
     pub(crate) fn forward(&self, input: &[f32], output: &mut [f32]) {
         let rows = input.len() / self.inputs;
         self.multiply(&self.forward, input, rows, output, Accumulate::Replace);
+    }
+
+    /// As [`PackedLinear::forward`], by the threads of a team where the factors are packed.
+    pub(crate) fn forward_by_team(&self, team: &Team, input: &[f32], output: &mut [f32]) {
+        match &self.forward {
+            Factor::Gemm(_) => self.forward(input, output),
+            Factor::Packed(unit, panels) => with_words(|words| {
+                let rows = Rows::pack(*unit, input, Layout::dense(input.len() / self.inputs, self.inputs), words);
+                packed::multiply_by_team(team, *unit, rows, panels, output);
+            }),
+        }
     }
 
     /// `d_input = d_output weight`, or added to it: `[rows, inputs]` from `[rows, outputs]`, on this thread. `weights`

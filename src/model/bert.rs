@@ -42,6 +42,9 @@ struct Unkept {
     context: Vec<f32>,
 }
 
+/// The most tokens for each thread of a batch whose weights are divided rather than its rows.
+const SHORT: usize = 16;
+
 impl Bert {
     pub(super) fn find(parameters: &Parameters, config: &EncoderConfig) -> Result<Self, ModelError> {
         let layers = (0..config.num_hidden_layers).map(|layer| {
@@ -110,7 +113,8 @@ impl Bert {
     }
 
     /// As [`Bert::forward`], the same numbers, but keeps nothing. A layer is two steps for the team, attention and the
-    /// rest: a row's way from one attention to the next does not depend on other rows.
+    /// rest: a row's way from one attention to the next does not depend on other rows. Of few rows each thread would read
+    /// all weights for next to nothing; there the team divides the weights, and each product is a step.
     pub(super) fn forward_unkept<'w>(
         &self,
         team: &Team,
@@ -121,29 +125,34 @@ impl Bert {
     ) -> &'w [f32] {
         let dropout = self.dropout(dropout);
         let (columns, length) = (self.hidden_size, batch.tokens() * self.hidden_size);
-        let block = even_row_block(batch.tokens(), team.threads());
+        let can_divide = team.threads() > 1 && weights.arithmetic != Arithmetic::Gemm;
+        let is_short = can_divide && batch.tokens() <= SHORT * team.threads();
+        let block = if is_short { batch.tokens() } else { even_row_block(batch.tokens(), team.threads()) };
+        let within = is_short.then_some(team);
         let Unkept { hidden, qkv, context } = &mut workspace.unkept;
         let (hidden, qkv, context) = (room(hidden, length), room(qkv, 3 * length), room(context, length));
-        team.for_each(row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
+        for_each_block(team, is_short, row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
             with_scratch(|[normalized, inverse]| {
                 let (normalized, inverse) = (room(normalized, hidden.len()), room(inverse, hidden.len() / columns));
                 self.embedding.forward_rows(weights.flat, batch, &dropout, first, normalized, inverse, hidden);
             });
-            self.layers[0].0.project_rows(weights, hidden, qkv);
+            self.layers[0].0.project_rows(within, weights, hidden, qkv);
         });
         for (number, (attention, feed_forward)) in self.layers.iter().enumerate() {
             attention.attend(team, &batch.cu_seqlens, &dropout, qkv, context);
             let (next, context) = (self.layers.get(number + 1), &*context);
-            team.for_each(row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
+            for_each_block(team, is_short, row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
                 with_scratch(|[rows, attended, normalized, inverse]| {
                     let (rows, attended) = (room(rows, hidden.len()), room(attended, hidden.len()));
                     let (normalized, inverse) = (room(normalized, hidden.len()), room(inverse, hidden.len() / columns));
                     attention.context_rows(&batch.cu_seqlens, context, first, rows);
-                    attention.finish_rows(weights, &dropout, first, hidden, rows, normalized, inverse, attended);
-                    feed_forward.forward_rows(weights, &dropout, first, attended, None, normalized, inverse, hidden);
+                    attention
+                        .finish_rows(within, weights, &dropout, first, hidden, rows, normalized, inverse, attended);
+                    feed_forward
+                        .forward_rows(within, weights, &dropout, first, attended, None, normalized, inverse, hidden);
                 });
                 if let Some((attention, _)) = next {
-                    attention.project_rows(weights, hidden, qkv);
+                    attention.project_rows(within, weights, hidden, qkv);
                 }
             });
         }
@@ -178,6 +187,12 @@ impl Bert {
         }
         self.embedding.backward(weights.flat, batch, &dropout, &workspace.embedding, d_hidden, gradients);
     }
+}
+
+/// Runs `work` on each block: blocks of a short batch, of which there is one, on this thread, so that `work` may ask the
+/// team for help; other blocks by the team.
+fn for_each_block<T>(team: &Team, is_short: bool, blocks: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    if is_short { blocks.for_each(work) } else { team.for_each(blocks, work) }
 }
 
 /// Blocks of rows with the number of each one's first: of `hidden`, `[tokens, columns]`, and of `qkv`,

@@ -10,8 +10,10 @@ use crate::kernels::matmul::Accumulate;
 
 /// Sums in a register.
 const LANES: usize = 16;
-/// Registers across a panel.
-const ACROSS: usize = COLUMNS / LANES;
+/// Registers across a panel of pairs.
+const PAIRS_ACROSS: usize = COLUMNS / LANES;
+/// Registers across a panel of numbers; [`super::Unit::columns`] says so too.
+const NUMBERS_ACROSS: usize = 2;
 
 pub(super) fn has_float32() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -20,6 +22,10 @@ pub(super) fn has_float32() -> bool {
 pub(super) fn has_bf16() -> bool {
     has_float32() && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16")
 }
+
+/// How far ahead of the sums a panel is fetched, in bytes: weights that stream through the caches come from the third level
+/// or from memory, and take their time.
+const AHEAD: usize = 4096;
 
 /// As [`super::Unit::tile`], which has checked the lengths.
 pub(super) fn tile<const PAIRS: bool>(left: &[u32], rows: usize, panel: &[u32], words: usize, tile: Tile<'_>) {
@@ -39,7 +45,13 @@ pub(super) fn tile<const PAIRS: bool>(left: &[u32], rows: usize, panel: &[u32], 
             (false, 4) => numbers::<4>(left, panel, words, tile),
             (false, 5) => numbers::<5>(left, panel, words, tile),
             (false, 6) => numbers::<6>(left, panel, words, tile),
-            _ => unreachable!("a tile has 1 to 6 rows"),
+            (false, 7) => numbers::<7>(left, panel, words, tile),
+            (false, 8) => numbers::<8>(left, panel, words, tile),
+            (false, 9) => numbers::<9>(left, panel, words, tile),
+            (false, 10) => numbers::<10>(left, panel, words, tile),
+            (false, 11) => numbers::<11>(left, panel, words, tile),
+            (false, 12) => numbers::<12>(left, panel, words, tile),
+            _ => unreachable!("a tile has 1 to 6 rows of pairs, 1 to 12 of numbers"),
         }
     }
 }
@@ -49,12 +61,13 @@ pub(super) fn tile<const PAIRS: bool>(left: &[u32], rows: usize, panel: &[u32], 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn pairs<const ROWS: usize>(left: &[u32], panel: &[u32], words: usize, tile: Tile<'_>) {
     let (left, panel) = (left.as_ptr(), panel.as_ptr());
-    let mut sums = [[_mm512_setzero_ps(); ACROSS]; ROWS];
+    let mut sums = [[_mm512_setzero_ps(); PAIRS_ACROSS]; ROWS];
     for word in 0..words {
         // SAFETY: `word` is below `words`; the panel has COLUMNS words for each, each row of the left side one.
         unsafe {
             let place = panel.add(word * COLUMNS);
-            let across: [__m512bh; ACROSS] =
+            fetch::<PAIRS_ACROSS>(place);
+            let across: [__m512bh; PAIRS_ACROSS] =
                 std::array::from_fn(|part| transmute(_mm512_loadu_si512(place.add(part * LANES).cast())));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let pair: __m512bh = transmute(_mm512_set1_epi32(left.add(row * words + word).read() as i32));
@@ -68,16 +81,29 @@ unsafe fn pairs<const ROWS: usize>(left: &[u32], panel: &[u32], words: usize, ti
     unsafe { write(&sums, tile) };
 }
 
-/// Sums of products of float32 numbers.
+/// Has the words of a panel that will be wanted soon brought near. Beyond the panel lies the next one, or nothing, which
+/// is no fault: nothing is read.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn fetch<const ACROSS: usize>(place: *const u32) {
+    for part in 0..ACROSS {
+        _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(part * LANES).wrapping_byte_add(AHEAD).cast());
+    }
+}
+
+/// Sums of products of float32 numbers. Twelve rows by two registers of sums, two registers of the panel and one of the
+/// left side are 27 of the 32 there are. More rows and fewer columns than [`pairs`] takes, since these sums are made faster
+/// than a panel of twice the bytes comes from the second-level cache, and each row more makes more of it.
 #[target_feature(enable = "avx512f")]
 unsafe fn numbers<const ROWS: usize>(left: &[u32], panel: &[u32], words: usize, tile: Tile<'_>) {
     let (left, panel) = (left.as_ptr().cast::<f32>(), panel.as_ptr().cast::<f32>());
-    let mut sums = [[_mm512_setzero_ps(); ACROSS]; ROWS];
+    let mut sums = [[_mm512_setzero_ps(); NUMBERS_ACROSS]; ROWS];
     for word in 0..words {
         // SAFETY: as in `pairs`; a word is a number's bits.
         unsafe {
-            let place = panel.add(word * COLUMNS);
-            let across: [__m512; ACROSS] = std::array::from_fn(|part| _mm512_loadu_ps(place.add(part * LANES)));
+            let place = panel.add(word * NUMBERS_ACROSS * LANES);
+            fetch::<NUMBERS_ACROSS>(place.cast());
+            let across: [__m512; NUMBERS_ACROSS] = std::array::from_fn(|part| _mm512_loadu_ps(place.add(part * LANES)));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let number = _mm512_set1_ps(left.add(row * words + word).read());
                 for (sum, across) in sums.iter_mut().zip(across) {
@@ -92,11 +118,11 @@ unsafe fn numbers<const ROWS: usize>(left: &[u32], panel: &[u32], words: usize, 
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn write<const ROWS: usize>(sums: &[[__m512; ACROSS]; ROWS], tile: Tile<'_>) {
+unsafe fn write<const ACROSS: usize, const ROWS: usize>(sums: &[[__m512; ACROSS]; ROWS], tile: Tile<'_>) {
     let result = tile.result.as_mut_ptr();
     for (row, sums) in sums.iter().enumerate() {
         for (part, sum) in sums.iter().enumerate() {
-            // SAFETY: the result has room for each row of COLUMNS numbers.
+            // SAFETY: the result has room for each row of a panel's width.
             unsafe {
                 let place = result.add(row * tile.row_stride + part * LANES);
                 let sum = match tile.into {

@@ -20,8 +20,10 @@ mod portable;
 pub(crate) use pack::{Panels, Rows};
 
 use super::matmul::Accumulate;
+use super::team::Team;
+use super::{room, with_scratch};
 
-/// The most columns of a panel: those of all units with AVX-512's registers or larger ones.
+/// The most columns of a panel: those of the units of bfloat16.
 const COLUMNS: usize = 64;
 /// Both factors are padded to a multiple of so many words along the inner dimension: what one AMX tile takes.
 pub(crate) const WORDS: usize = 16;
@@ -84,10 +86,14 @@ impl Unit {
         if self.is_float32() { 1 } else { 2 }
     }
 
-    /// Columns of a panel. AVX2 has 16 registers of 8 numbers, and takes two across: a wider panel would be read piece by
-    /// piece, with gaps between them that do without most of the first-level cache.
+    /// Columns of a panel. Units of float32 numbers take two registers across, of 16 numbers or of 8: a wider panel would
+    /// be read piece by piece, with gaps between them that do without most of the first-level cache.
     fn columns(self) -> usize {
-        if self == Self::Float32Avx2 { 16 } else { COLUMNS }
+        match self {
+            Self::Float32 => 32,
+            Self::Float32Avx2 => 16,
+            Self::Amx | Self::Avx512 | Self::Portable => COLUMNS,
+        }
     }
 
     /// Words of a factor along an inner dimension, with the padding.
@@ -99,7 +105,8 @@ impl Unit {
     fn tile_rows(self) -> usize {
         match self {
             Self::Amx => MOST_ROWS,
-            Self::Float32 | Self::Float32Avx2 | Self::Avx512 | Self::Portable => 6,
+            Self::Float32 => 12,
+            Self::Float32Avx2 | Self::Avx512 | Self::Portable => 6,
         }
     }
 
@@ -145,11 +152,8 @@ struct Tile<'a> {
 /// # Panics
 /// Where the shapes do not fit each other.
 pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut [f32], into: Accumulate) {
-    let columns = right.columns();
-    assert!(unit.is_available(), "{unit:?} is chosen only where the CPU has it");
-    assert_eq!(left.words(), right.words(), "both factors have one inner dimension");
-    assert_eq!(result.len(), left.rows() * columns, "the result has the factors' rows and columns");
-    let words = right.words();
+    check(unit, left, right, result);
+    let (columns, words) = (right.columns(), right.words());
     let (height, panel_width) = (unit.tile_height(left.rows()), unit.columns());
     for (number, panel) in right.panels(unit).enumerate() {
         let first_column = number * panel_width;
@@ -175,11 +179,48 @@ pub(crate) fn multiply(unit: Unit, left: Rows<'_>, right: &Panels, result: &mut 
     }
 }
 
+/// As [`multiply`], the same numbers, by the threads of a team: each takes whole panels, so that together they read the
+/// right factor once.
+///
+/// # Panics
+/// Where the shapes do not fit each other.
+pub(crate) fn multiply_by_team(team: &Team, unit: Unit, left: Rows<'_>, right: &Panels, result: &mut [f32]) {
+    check(unit, left, right, result);
+    let (rows, columns, words) = (left.rows(), right.columns(), right.words());
+    let (height, panel_width) = (unit.tile_height(rows), unit.columns());
+    with_scratch(|[products]| {
+        // A panel's products beside the others', so that each is a thread's own while it is written.
+        let products = room(products, columns.div_ceil(panel_width) * rows * panel_width);
+        let parts = products.chunks_exact_mut(rows * panel_width);
+        team.for_each(right.panels(unit).zip(parts), |(panel, part)| {
+            for first in (0..rows).step_by(height) {
+                let place = &mut part[first * panel_width..];
+                let tile = Tile { result: place, row_stride: panel_width, into: Accumulate::Replace };
+                unit.tile(left.after(first), height.min(rows - first), panel, words, tile);
+            }
+        });
+        for (number, part) in products.chunks_exact(rows * panel_width).enumerate() {
+            let first_column = number * panel_width;
+            let width = panel_width.min(columns - first_column);
+            for (row, part) in part.chunks_exact(panel_width).enumerate() {
+                result[row * columns + first_column..][..width].copy_from_slice(&part[..width]);
+            }
+        }
+    });
+}
+
+fn check(unit: Unit, left: Rows<'_>, right: &Panels, result: &[f32]) {
+    assert!(unit.is_available(), "{unit:?} is chosen only where the CPU has it");
+    assert_eq!(left.words(), right.words(), "both factors have one inner dimension");
+    assert_eq!(result.len(), left.rows() * right.columns(), "the result has the factors' rows and columns");
+}
+
 #[cfg(test)]
 mod tests {
     use half::bf16;
 
     use super::super::matmul::Layout;
+    use super::super::team::with_team;
     use super::*;
 
     const UNITS: [Unit; 5] = [Unit::Float32, Unit::Float32Avx2, Unit::Amx, Unit::Avx512, Unit::Portable];
@@ -236,6 +277,23 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// However the panels are divided among threads.
+    #[test]
+    fn a_team_gives_the_same_bits() {
+        for unit in UNITS.into_iter().filter(|unit| unit.is_available()) {
+            for (rows, inner, columns) in [(1, 3, 5), (7, 33, 65), (13, 96, 200), (40, 64, 128)] {
+                let (left, right) = (numbers(rows * inner, 7), numbers(inner * columns, 11));
+                let (mut panels, mut words) = (Panels::default(), Vec::new());
+                panels.pack(unit, &right, Layout::dense(inner, columns));
+                let packed = Rows::pack(unit, &left, Layout::dense(rows, inner), &mut words);
+                let (mut alone, mut by_team) = (vec![0.0; rows * columns], vec![f32::NAN; rows * columns]);
+                multiply(unit, packed, &panels, &mut alone, Accumulate::Replace);
+                with_team(|team| multiply_by_team(team, unit, packed, &panels, &mut by_team));
+                assert_eq!(by_team, alone, "{unit:?} {rows}×{inner}×{columns}");
             }
         }
     }

@@ -85,9 +85,15 @@ impl SelfAttention {
     }
 
     /// Query, key and value of a block of rows: `qkv` (`[rows, 3 * hidden]`) from `input` (`[rows, hidden]`), on this
-    /// thread.
-    pub(in crate::model) fn project_rows(&self, weights: Weights<'_>, input: &[f32], qkv: &mut [f32]) {
-        self.projections.forward(weights, input, qkv);
+    /// thread, or by a team.
+    pub(in crate::model) fn project_rows(
+        &self,
+        team: Option<&Team>,
+        weights: Weights<'_>,
+        input: &[f32],
+        qkv: &mut [f32],
+    ) {
+        self.projections.forward(team, weights, input, qkv);
         self.projections.add_bias(weights.flat, qkv);
     }
 
@@ -110,10 +116,11 @@ impl SelfAttention {
     }
 
     /// Output layer, residual sum and norm of a block of rows (all `[rows, hidden]`, `inverse` `[rows]`), the first of
-    /// which is number `first` of the batch, on this thread.
+    /// which is number `first` of the batch, on this thread, or by a team.
     #[expect(clippy::too_many_arguments, reason = "what it reads, what it writes, what backward will read")]
     pub(in crate::model) fn finish_rows(
         &self,
+        team: Option<&Team>,
         weights: Weights<'_>,
         dropout: &Dropout,
         first: usize,
@@ -123,7 +130,7 @@ impl SelfAttention {
         inverse: &mut [f32],
         output: &mut [f32],
     ) {
-        self.output.forward(weights, context, normalized);
+        self.output.forward(team, weights, context, normalized);
         let bias = self.output.only_bias(weights.flat);
         let stream = dropout.stream(DropoutSite::AttentionOutput(self.layer));
         dropout_residual_norm(first, normalized, bias, stream, input, self.norm.norm(weights.flat), output, inverse);
@@ -143,7 +150,7 @@ impl SelfAttention {
         let block = row_block(tokens);
         let qkv = room(&mut saved.qkv, 3 * input.len());
         let blocks = qkv.par_chunks_mut(block * 3 * hidden).zip(input.par_chunks(block * hidden));
-        blocks.for_each(|(qkv, input)| self.project_rows(weights, input, qkv));
+        blocks.for_each(|(qkv, input)| self.project_rows(None, weights, input, qkv));
         let context = room(&mut saved.context, input.len());
         let log_sums = room(&mut saved.log_sums, tokens * self.heads);
         let probabilities = dropout.stream(DropoutSite::Probabilities(self.layer));
@@ -155,7 +162,7 @@ impl SelfAttention {
         let blocks = input.par_chunks(block * hidden).zip(context.par_chunks(block * hidden));
         let blocks = blocks.zip(normalized).zip(inverse).zip(output).enumerate();
         blocks.for_each(|(number, ((((input, context), normalized), inverse), output))| {
-            self.finish_rows(weights, dropout, number * block, input, context, normalized, inverse, output);
+            self.finish_rows(None, weights, dropout, number * block, input, context, normalized, inverse, output);
         });
     }
 

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::kernels::gelu::{bias_gelu, gelu_backward};
 use crate::kernels::layer_norm::{dropout_backward, dropout_residual_norm, norm_backward};
 use crate::kernels::matmul::{Accumulate, add_column_sums};
+use crate::kernels::team::Team;
 use crate::kernels::{room, row_block, with_scratch};
 use crate::model::{EncoderConfig, ModelError, Parameters};
 
@@ -63,10 +64,11 @@ impl FeedForward {
     }
 
     /// A block of rows (`[rows, hidden]`, `inverse` `[rows]`), the first of which is number `first` of the batch, on this
-    /// thread. What GELU is taken of goes to `kept` (`[rows, intermediate]`) where it is wanted.
+    /// thread, or by a team. What GELU is taken of goes to `kept` (`[rows, intermediate]`) where it is wanted.
     #[expect(clippy::too_many_arguments, reason = "what it reads, what it writes, what backward will read")]
     pub(in crate::model) fn forward_rows(
         &self,
+        team: Option<&Team>,
         weights: Weights<'_>,
         dropout: &Dropout,
         first: usize,
@@ -79,9 +81,16 @@ impl FeedForward {
         let stream = dropout.stream(DropoutSite::FeedForwardOutput(self.layer));
         with_scratch(|[activated]| {
             let activated = room(activated, inverse.len() * self.inner.outputs());
-            self.inner.forward(weights, input, activated);
-            bias_gelu(activated, self.inner.only_bias(weights.flat), kept);
-            self.outer.forward(weights, activated, normalized);
+            self.inner.forward(team, weights, input, activated);
+            let bias = self.inner.only_bias(weights.flat);
+            match (team, kept) {
+                (Some(team), None) => {
+                    let rows = activated.chunks_exact_mut(bias.len());
+                    team.for_each(rows, |row| bias_gelu(row, bias, None));
+                }
+                (_, kept) => bias_gelu(activated, bias, kept),
+            }
+            self.outer.forward(team, weights, activated, normalized);
             let (bias, norm) = (self.outer.only_bias(weights.flat), self.norm.norm(weights.flat));
             dropout_residual_norm(first, normalized, bias, stream, input, norm, output, inverse);
         });
@@ -105,7 +114,7 @@ impl FeedForward {
         let blocks = input.par_chunks(block * columns).zip(output.par_chunks_mut(block * columns));
         let blocks = blocks.zip(kept).zip(normalized).zip(inverse).enumerate();
         blocks.for_each(|(number, ((((input, output), kept), normalized), inverse))| {
-            self.forward_rows(weights, dropout, number * block, input, Some(kept), normalized, inverse, output);
+            self.forward_rows(None, weights, dropout, number * block, input, Some(kept), normalized, inverse, output);
         });
     }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::kernels::layer_norm::Norm;
 use crate::kernels::linear::{Arithmetic, PackedLinear, weight_gradients};
 use crate::kernels::matmul::{Accumulate, add_to_columns};
+use crate::kernels::team::Team;
 use crate::model::{ModelError, Parameters};
 
 /// The place of the tensor called `name`.
@@ -90,9 +91,13 @@ impl LinearWeights {
         self.biases.clone()
     }
 
-    /// `output = input weightᵀ` for a block of rows, on this thread; the bias is left to what comes after.
-    pub(super) fn forward(&self, weights: Weights<'_>, input: &[f32], output: &mut [f32]) {
-        weights.packed[self.number].forward(input, output);
+    /// `output = input weightᵀ` for a block of rows, on this thread, or by a team; the bias is left to what comes after.
+    pub(super) fn forward(&self, team: Option<&Team>, weights: Weights<'_>, input: &[f32], output: &mut [f32]) {
+        let packed = &weights.packed[self.number];
+        match team {
+            None => packed.forward(input, output),
+            Some(team) => packed.forward_by_team(team, input, output),
+        }
     }
 
     /// Writes the gradient by a block of rows' input, or adds to it, on this thread.
