@@ -1,5 +1,5 @@
-//! From a request to vectors: it takes its places among those that may wait, finds its model, is tokenised off the async
-//! threads, goes through the queue to the one thread that computes, and comes back.
+//! From a request to vectors: it takes its places among those that may wait, finds its model, is tokenised (what is long, off
+//! the async threads), goes through the queue to the one thread that computes, and comes back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,6 +48,9 @@ impl EmbeddingService {
     }
 }
 
+/// Bytes of a text that is tokenised where its request is read: to hand it to another thread would take longer.
+const SHORT: usize = 512;
+
 /// What a request computed: by which model, each input's tokens, the numbers, where the time went.
 type Computation = (Arc<SentenceEncoder>, Vec<usize>, Vec<f32>, Timings);
 
@@ -69,8 +72,9 @@ impl EmbeddingService {
         output: Output,
     ) -> Result<Computation, EmbedError> {
         let (tokenizing, queue) = (Arc::clone(&encoder), Arc::clone(&self.0.queue));
+        let is_short = matches!(&request.inputs[..], [input] if input.size() <= SHORT);
         // The place goes along: a caller who leaves does not make room while his texts are still worked on.
-        let (tokens, tokenization, answer) = off_thread(move || {
+        let tokenize = move || {
             let begun = Instant::now();
             let full = tokenizing.summary().dimension;
             let preparation = Preparation::new(tokenizing.tokenizer(), tokenizing.prompts(), full, &request)?;
@@ -81,8 +85,8 @@ impl EmbeddingService {
             let (work, answer) = Work::new(tokenizing, output, sequences, place);
             queue.push([work]);
             Ok((tokens, tokenization, answer))
-        })
-        .await?;
+        };
+        let (tokens, tokenization, answer) = if is_short { tokenize()? } else { off_thread(tokenize).await? };
         // The sender is dropped unused only where the thread has died.
         let Computed { values, queue, inference } = answer.await.unwrap_or(Err(EmbedError::ShuttingDown))?;
         Ok((encoder, tokens, values, Timings { tokenization, queue, inference }))

@@ -14,6 +14,16 @@ pub enum EmbedInput {
     TokenIds(Vec<u32>),
 }
 
+impl EmbedInput {
+    /// How much of it there is, in bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::TokenIds(ids) => size_of_val(&**ids),
+        }
+    }
+}
+
 /// What to embed, with what.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmbedRequest {
