@@ -1,12 +1,10 @@
 //! One file from the Hub to the disk, going on where an earlier attempt stopped.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
 use hf_hub::HFError;
-use sha2::{Digest, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
@@ -15,6 +13,7 @@ use super::answers::{Answers, root_cause};
 use super::client::Repository;
 use super::listing::RemoteFile;
 use super::staging::io_error;
+use crate::model::sha256_of;
 
 /// Attempts in a row that may bring nothing new.
 const MAX_FRUITLESS_ATTEMPTS: u32 = 4;
@@ -161,24 +160,6 @@ pub(super) async fn bytes_on_disk(place: &Path, size: u64) -> u64 {
     }
     let length = fs::metadata(part_of(place)).await.map_or(0, |part| part.len());
     if length <= size { length } else { 0 }
-}
-
-/// SHA-256 of a file in hexadecimal.
-///
-/// # Errors
-/// Where it cannot be read.
-pub fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut reader = BufReader::with_capacity(1 << 20, std::fs::File::open(path)?);
-    let mut hasher = Sha256::new();
-    loop {
-        let bytes = reader.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(hex::encode(hasher.finalize()));
-        }
-        hasher.update(bytes);
-        let length = bytes.len();
-        reader.consume(length);
-    }
 }
 
 async fn is_of_size(path: &Path, size: u64) -> bool {

@@ -15,7 +15,6 @@ mod settings;
 mod staging;
 
 pub use archive::unpack_model;
-pub use download::sha256_of;
 pub use error::HubError;
 pub use pull::{PullProgress, PullRequest, PulledModel, check_repo, check_revision, pull};
 pub use settings::HubSettings;

@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod parameters;
 mod precision;
+mod sha256;
 
 pub use config::EncoderConfig;
 pub use dropout_key::DropoutKey;
@@ -18,3 +19,4 @@ pub use error::ModelError;
 pub use folder::load_tokenizer;
 pub use parameters::{ParameterSpec, Parameters};
 pub use precision::{describe_precision, resolve_precision};
+pub use sha256::sha256_of;

@@ -2,12 +2,11 @@
 //! what a crash or a full disk leaves lies under another name and is cleared at the next start.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::TrainError;
+use crate::model::sha256_of;
 
 const PREFIX: &str = "epoch-";
 /// Names of folders that are being written or deleted start so.
@@ -159,18 +158,6 @@ fn sync_tree(folder: &Path) -> io::Result<u64> {
 
 fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
-}
-
-fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex::encode(hasher.finalize())),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
 }
 
 #[cfg(test)]

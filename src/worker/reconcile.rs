@@ -1,12 +1,12 @@
 //! Before a run: makes the checkpoints' rows agree with the folders on disk, which alone say where a run goes on.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::domain::{EvaluationMetrics, JobId, TrainEvent};
+use crate::model::sha256_of;
 use crate::store::{Store, StoreError};
 
 /// The part of a checkpoint's `trainer_state.json` that its row needs.
@@ -106,19 +106,6 @@ fn describe(folder: &Path) -> io::Result<(Vec<EvaluationMetrics>, TrainEvent)> {
         is_best: state.best.is_some_and(|best| best.epoch == state.epoch),
     };
     Ok((state.evaluations, checkpoint))
-}
-
-/// Read in pieces: weights may be larger than what memory has left.
-fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut sha256 = Sha256::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hex::encode(sha256.finalize())),
-            read => sha256.update(&piece[..read]),
-        }
-    }
 }
 
 fn size(folder: &Path) -> io::Result<u64> {

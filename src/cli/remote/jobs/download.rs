@@ -21,7 +21,7 @@ use crate::cli::output;
 use crate::cli::progress::{BytesDisplay, say};
 use crate::cli::signals::stop_requested;
 use crate::domain::{Checkpoint, JobId};
-use crate::hub::sha256_of;
+use crate::model::sha256_of;
 
 pub(super) const EXAMPLE: &str = "Examples:\n  \
     matryo jobs download first-try --to ./model\n  \
