@@ -1,13 +1,15 @@
 //! CSV and TSV: a header, then a record a line, fields quoted with `"` where they hold the separator or a line break
 //! (in TSV too, as pandas and spreadsheets write it).
 
+use std::rc::Rc;
+
 use crate::data::columns::ColumnIndices;
 use crate::data::error::DatasetError;
 
 use super::csv_records::{Record, Records};
 use super::preview::{FirstRows, shown};
 use super::rows::{Cell, Rows};
-use super::source::{self, Source};
+use super::source::{self, Meter, Metered, Source};
 use super::{ReadContext, Table};
 
 /// Reads the whole file.
@@ -15,33 +17,25 @@ use super::{ReadContext, Table};
 /// # Errors
 /// See [`DatasetError`].
 pub(super) fn read(source: Source, delimiter: u8, context: &ReadContext<'_>) -> Result<Table, DatasetError> {
-    let meter = source.meter;
-    let mut reader = Records::new(source.reader, delimiter);
-    let mut record = Record::default();
-    let mut next = |record: &mut Record| {
-        meter.start_record();
-        reader.read(record).map_err(|error| source::into_dataset_error(context.path, error))
-    };
-    if !next(&mut record)? {
-        return Err(DatasetError::Empty);
-    }
-    let header = header(&record, context)?;
-    let columns = ColumnIndices::find(context.mapping, &header)?;
-    refuse_twins(&columns, &header)?;
+    let mut file = Delimited::open(source, delimiter, context)?;
+    let columns = ColumnIndices::find(context.mapping, &file.header)?;
+    refuse_twins(&columns, &file.header)?;
     let mut rows = Rows::new(context.limits, context.row_id_prefix);
-    rows.set_columns(columns.mapping(&header));
+    rows.set_columns(columns.mapping(&file.header));
     // A field with nothing in it is how these formats write that there is no value.
     rows.refuse_empty_texts();
-    while next(&mut record)? {
+    let width = file.header.len();
+    while let Some(record) = file.next()? {
         let line = record.line;
-        if record.len() != header.len() {
-            rows.reject(line, format!("{} fields; the header has {}", record.len(), header.len()))?;
+        if record.len() != width {
+            rows.reject(line, format!("{} fields; the header has {width}", record.len()))?;
             continue;
         }
         let cell = |index: usize| record.get(index).map_or(Cell::Missing, Cell::from_bytes);
         rows.push(line, cell(columns.anchor), cell(columns.positive), columns.id.map(cell))?;
     }
-    Ok(Table { pairs: rows.finish()?, mapping: columns.mapping(&header), ignored_columns: columns.ignored(&header) })
+    let (mapping, ignored_columns) = (columns.mapping(&file.header), columns.ignored(&file.header));
+    Ok(Table { pairs: rows.finish()?, mapping, ignored_columns })
 }
 
 /// Reads the first rows as they stand.
@@ -54,22 +48,43 @@ pub(super) fn preview(
     context: &ReadContext<'_>,
     first: &mut FirstRows<'_>,
 ) -> Result<(), DatasetError> {
-    let meter = source.meter;
-    let mut reader = Records::new(source.reader, delimiter);
-    let mut record = Record::default();
-    let mut next = |record: &mut Record| {
-        meter.start_record();
-        reader.read(record).map_err(|error| source::into_dataset_error(context.path, error))
-    };
-    if !next(&mut record)? {
-        return Err(DatasetError::Empty);
-    }
-    first.columns = header(&record, context)?;
-    while !first.is_full() && next(&mut record)? {
+    let mut file = Delimited::open(source, delimiter, context)?;
+    first.columns = file.header.clone();
+    while !first.is_full()
+        && let Some(record) = file.next()?
+    {
         let cells = record.iter().take(first.columns.len());
         first.rows.push(cells.map(|bytes| shown(&Cell::from_bytes(bytes))).collect());
     }
     Ok(())
+}
+
+/// A file whose header has been read.
+struct Delimited<'a> {
+    records: Records<Metered>,
+    meter: Rc<Meter>,
+    record: Record,
+    context: &'a ReadContext<'a>,
+    header: Vec<String>,
+}
+
+impl<'a> Delimited<'a> {
+    fn open(source: Source, delimiter: u8, context: &'a ReadContext<'a>) -> Result<Self, DatasetError> {
+        let records = Records::new(source.reader, delimiter);
+        let (meter, record) = (source.meter, Record::default());
+        let mut file = Self { records, meter, record, context, header: Vec::new() };
+        let first = file.next()?.ok_or(DatasetError::Empty)?;
+        file.header = header(first, context)?;
+        Ok(file)
+    }
+
+    /// The next record, where there is one more.
+    fn next(&mut self) -> Result<Option<&Record>, DatasetError> {
+        self.meter.start_record();
+        let read = self.records.read(&mut self.record);
+        let read = read.map_err(|error| source::into_dataset_error(self.context.path, error))?;
+        Ok(read.then_some(&self.record))
+    }
 }
 
 fn header(record: &Record, context: &ReadContext<'_>) -> Result<Vec<String>, DatasetError> {
