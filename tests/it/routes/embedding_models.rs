@@ -1,5 +1,6 @@
 //! Which model embeds: names, jobs, checkpoints, and models that cannot.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use futures::poll;
@@ -147,23 +148,31 @@ async fn with_all_places_taken_clients_are_told_when_to_try_again() {
     embed_with(&app, "base").await;
 }
 
-#[tokio::test]
-async fn an_answer_that_is_not_there_in_time_is_given_up() {
-    let app = TestApp::start_with(|state| {
-        let options = ServingOptions { timeout: Duration::ZERO, max_waiting_texts: 2, ..ServingOptions::default() };
-        state.embedding = EmbeddingService::start(state.store.clone(), state.data_dir.clone(), options);
-    })
-    .await;
-    add_base_model(&app, "base", &tiny(1)).await;
-    // More often than there are places: those who gave up hold none for good.
-    for _ in 0..5 {
-        let answer = app.post_json("/embed", &json!({ "inputs": "x", "model": "base" })).await;
-        let message = answer.expect_tei_error(503, "Unhealthy");
-        assert!(message.contains("not embedded within 0 s"), "{message}");
-        assert_eq!(answer.headers["retry-after"], "1");
-    }
-    let answer = app.post_json("/v1/embeddings", &json!({ "input": "x", "model": "base" })).await;
-    assert_eq!(answer.status, 503, "{}", answer.text());
+#[test]
+fn an_answer_that_is_not_there_in_time_is_given_up() {
+    // One thread for what blocks, and the test holds it: no model is loaded for as long as the test wants.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let app = TestApp::start_with(|state| {
+            let options =
+                ServingOptions { timeout: Duration::from_millis(5), max_waiting_texts: 2, ..ServingOptions::default() };
+            state.embedding = EmbeddingService::start(state.store.clone(), state.data_dir.clone(), options);
+        })
+        .await;
+        add_base_model(&app, "base", &tiny(1)).await;
+        let (release, held) = mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || held.recv());
+        // More often than there are places: those who gave up hold none.
+        for _ in 0..5 {
+            let answer = app.post_json("/embed", &json!({ "inputs": "x", "model": "base" })).await;
+            let message = answer.expect_tei_error(503, "Unhealthy");
+            assert!(message.contains("not embedded within 0 s"), "{message}");
+            assert_eq!(answer.headers["retry-after"], "1");
+        }
+        let answer = app.post_json("/v1/embeddings", &json!({ "input": "x", "model": "base" })).await;
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        drop(release);
+    });
 }
 
 #[tokio::test]
