@@ -49,6 +49,8 @@ pub(super) struct Input<'a> {
     /// Which keys a phone shows.
     pub(super) inputmode: Option<&'a str>,
     pub(super) required: bool,
+    /// It is not shown while it is typed, and never sent back.
+    pub(super) secret: bool,
 }
 
 impl FormView<'_> {
@@ -102,11 +104,13 @@ impl FormView<'_> {
 
     /// A field on one line.
     pub(super) fn input(&self, input: &Input<'_>) -> Markup {
-        let Input { name, label, code, help, placeholder, inputmode, required } = *input;
+        let Input { name, label, code, help, placeholder, inputmode, required, secret } = *input;
+        let (kind, value, autocomplete) =
+            if secret { ("password", None, "new-password") } else { ("text", Some(self.values.get(name)), "off") };
         let label = html! { (label) @if !code.is_empty() { " " code { (code) } } };
         let control = html! {
-            input id=(self.id(name)) name=(name) type="text" value=(self.values.get(name)) placeholder=[placeholder]
-                inputmode=[inputmode] required[required] autocomplete="off" spellcheck="false"
+            input id=(self.id(name)) name=(name) type=(kind) value=[value] placeholder=[placeholder]
+                inputmode=[inputmode] required[required] autocomplete=(autocomplete) spellcheck="false"
                 aria-describedby=[self.described_by(name, help)] aria-invalid=[self.invalid(name)];
         };
         self.field(name, &label, help, &control)
@@ -156,6 +160,8 @@ mod tests {
         ] {
             assert!(markup.contains(part), "{part} is not in {markup}");
         }
+        let secret = form.input(&Input { secret: true, ..input }).into_string();
+        assert!(secret.contains("type=\"password\"") && !secret.contains("four"), "{secret}");
         let sound = FormView { values: &values, errors: &[], prefix: "" }.input(&input).into_string();
         assert!(!sound.contains("error") && !sound.contains("invalid"), "{sound}");
         assert!(form.summary(|_| true).into_string().contains("2 things"));

@@ -165,6 +165,32 @@ async fn a_clone_takes_over_all_that_a_job_was() {
 }
 
 #[tokio::test]
+async fn a_webhook_is_taken_and_its_key_never_shown() {
+    const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let app = TestApp::start_training_by(FakeTrainer::good()).await;
+    let id = app.add_inputs().await.id.to_string();
+    let hook = "https://hooks.example/a?b=\"c\"";
+    let with =
+        |url, key| [("dataset_id", id.as_str()), ("base_model", "tiny"), ("webhook_url", url), ("webhook_secret", key)];
+    let refused = app.submit_form("/ui/jobs/new", &with("http://127.0.0.1/inside", KEY)).await;
+    let page = refused.expect_page(422);
+    assert!(page.contains("id=\"webhook_url-error\"") && !page.contains(KEY), "{page}");
+    assert_eq!(value_of(page, "webhook_url"), "http://127.0.0.1/inside");
+    let refused = app.submit_form("/ui/jobs/new", &with(hook, "whsec_short")).await;
+    assert!(refused.expect_page(422).contains("id=\"webhook_secret-error\""));
+    let address = app.submit_form("/ui/jobs/new", &with(hook, KEY)).await.expect_redirect().to_owned();
+    let job = app.get(&address.replace("/ui/", "/v1/")).await.expect(200);
+    assert_eq!(job["webhook_url"], hook);
+    let job = app.state.store.get_job(job["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
+    assert_eq!(job.webhook_secret.map(|key| key.expose().to_owned()).as_deref(), Some(KEY));
+    // A clone tells the same address, and wants the key anew.
+    let clone = app.browse(&format!("/ui/jobs/new?from={}", job.id)).await;
+    let page = clone.expect_page(200);
+    assert_eq!(value_of(page, "webhook_url"), hook.replace('"', "&quot;"));
+    assert!(!page.contains(KEY), "{page}");
+}
+
+#[tokio::test]
 async fn what_a_clone_needs_and_is_gone_is_said() {
     let app = TestApp::start_training_by(FakeTrainer::good()).await;
     app.add_inputs().await;

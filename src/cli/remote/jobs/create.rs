@@ -11,7 +11,8 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::progress::{Lines, say};
 use crate::cli::training_flags::TrainingFlags;
-use crate::domain::{DatasetId, Job, JobId};
+use crate::config;
+use crate::domain::{DatasetId, Job, JobId, Secret};
 
 pub(super) const EXAMPLE: &str = "Examples:\n  \
     JOB=$(matryo jobs create --dataset annual-reports --base-model sentence-transformers/all-MiniLM-L6-v2)\n  \
@@ -39,6 +40,15 @@ pub(super) struct CreateCommand {
     /// What to find it by later; may be given several times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     metadata: Vec<(String, String)>,
+
+    /// Who is told of the job's end by a POST.
+    #[arg(long, alias = "webhook_url", value_name = "URL")]
+    webhook_url: Option<String>,
+
+    /// The key that signs it: `whsec_` and 24 to 64 bytes in base64.
+    #[arg(long, alias = "webhook_secret", value_name = "KEY", requires = "webhook_url",
+        value_parser = config::secret)]
+    webhook_secret: Option<Secret>,
 
     /// Follows it to its end, as `matryo logs -f` does.
     #[arg(long, short)]
@@ -82,6 +92,12 @@ impl CreateCommand {
         }
         if let Some(name) = &self.name {
             body.insert("name".into(), json!(name));
+        }
+        if let Some(url) = &self.webhook_url {
+            body.insert("webhook_url".into(), json!(url));
+        }
+        if let Some(secret) = &self.webhook_secret {
+            body.insert("webhook_secret".into(), json!(secret.expose()));
         }
         if !self.metadata.is_empty() {
             let pairs = self.metadata.iter().map(|(key, value)| (key.clone(), json!(value)));

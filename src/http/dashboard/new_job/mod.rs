@@ -136,7 +136,7 @@ pub(super) async fn post_new_job(
 /// The job as the API takes it, from the form's fields.
 fn to_json(values: &Values) -> Map<String, Value> {
     let mut json = Map::new();
-    for field in ["name", "dataset_id", "eval_dataset_id", "base_model"] {
+    for field in view::FIELDS {
         let text = values.get(field).trim();
         if !text.is_empty() {
             json.insert(field.to_owned(), text.into());
@@ -151,12 +151,13 @@ fn recipe() -> Values {
     arguments::to_fields(&TrainingArguments::default()).into()
 }
 
-/// The fields of a job like this one.
+/// The fields of a job like this one; the key of its webhook is never shown again.
 fn clone_of(job: &Job) -> Values {
     let mut values = Values::from(arguments::to_fields(&job.training));
     values.set("name", job.name.clone().unwrap_or_default());
     values.set("dataset_id", job.dataset_id.to_string());
     values.set("eval_dataset_id", job.eval_dataset_id.map(|id| id.to_string()).unwrap_or_default());
     values.set("base_model", &*job.base_model);
+    values.set("webhook_url", job.webhook_url.clone().unwrap_or_default());
     values
 }

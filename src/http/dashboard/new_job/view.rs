@@ -69,6 +69,11 @@ impl NewJobPage<'_> {
                         }
                     }
                 }
+                @let is_open = ["webhook_url", "webhook_secret"].iter().any(|field| form.is_wrong(field));
+                details class="card" open[is_open || !self.values.get("webhook_url").is_empty()] {
+                    summary { "Tell another service when it ends" }
+                    div class="fields" { (Self::webhook(&form)) }
+                }
                 section class="card" {
                     h2 { "What will happen" }
                     div id="plan" aria-live="polite" { (self.plan()) }
@@ -136,6 +141,22 @@ impl NewJobPage<'_> {
                     a href="/ui/models#get" { "Get another model" }
                 }
             }
+        }
+    }
+
+    fn webhook(form: &FormView<'_>) -> Markup {
+        html! {
+            (form.input(&Input {
+                name: "webhook_url", label: "Webhook", code: "webhook_url",
+                help: "An address of http or https that gets a POST with how the job ended.",
+                placeholder: Some("nobody is told"), inputmode: Some("url"), ..Input::default()
+            }))
+            (form.input(&Input {
+                name: "webhook_secret", label: "Signing key", code: "webhook_secret",
+                help: "Signs what is sent: whsec_ and 24 to 64 bytes in base64. It is never shown again, so a form that \
+                       comes back wants it anew.",
+                placeholder: Some("unsigned"), secret: true, ..Input::default()
+            }))
         }
     }
 
@@ -242,7 +263,8 @@ impl NewJobPage<'_> {
 }
 
 /// The fields that are no hyperparameters.
-const FIELDS: [&str; 4] = ["name", "dataset_id", "eval_dataset_id", "base_model"];
+pub(super) const FIELDS: [&str; 6] =
+    ["name", "dataset_id", "eval_dataset_id", "base_model", "webhook_url", "webhook_secret"];
 
 fn dataset_option(dataset: &Dataset, chosen: &str) -> Markup {
     let id = dataset.id.to_string();

@@ -122,8 +122,11 @@ fn a_download_goes_on_where_it_stopped_and_is_checked() {
 #[test]
 fn a_job_is_paused_resumed_and_cancelled() {
     let remote = Remote::with_inputs();
-    // More epochs than a test has time for.
-    let id = remote.json(&create(&["--epochs", "900"]))["id"].as_str().expect("it has an id").to_owned();
+    // More epochs than a test has time for, and a port that nobody listens on.
+    let told = ["--epochs", "900", "--webhook-url", "https://hooks.example:9/"];
+    let job = remote.json(&create(&told));
+    let id = job["id"].as_str().expect("it has an id").to_owned();
+    assert_eq!(job["webhook_url"], "https://hooks.example:9/");
     let paused = remote.run(&["jobs", "pause", &id, "--wait"]).ended_with(0);
     assert!(paused.stdout.is_empty() && paused.stderr.contains("is paused"), "{paused:?}");
     assert_eq!(remote.json(&["jobs", "resume", &id])["status"], "queued");
@@ -165,5 +168,9 @@ fn what_is_wrong_with_a_job_is_told_by_its_flags() {
     remote.run(&unknown).ended_with(2).saying("--base-model: there is no base model `nothing`");
     remote.run(&["jobs", "create", "--dataset", "nothing"]).ended_with(3).saying("matryo datasets list");
     remote.run(&["datasets", "upload", "eval.jsonl", "--name", "pairs"]).ended_with(0);
+    remote.run(&create(&["--webhook-url", "http://10.0.0.1/"])).ended_with(2).saying("--webhook-url: ");
+    let short = ["--webhook-url", "https://hooks.example/", "--webhook-secret", "whsec_short"];
+    remote.run(&create(&short)).ended_with(2).saying("--webhook-secret: ");
+    remote.run(&create(&["--webhook-secret", "whsec_short"])).ended_with(2).saying("--webhook-url");
     remote.run(&create(&[])).ended_with(1).saying("2 datasets are called `pairs`; give the id of one");
 }
