@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::remote::client::Client;
-use crate::cli::remote::datasets::{UploadFile, upload};
 use crate::cli::remote::refusal::ClientError;
+use crate::cli::remote::upload::{UploadFile, upload};
 use crate::domain::{Checkpoint, Job, JobId};
 
 /// Registers a model's folder under a name, unless an earlier demo did.
@@ -27,7 +27,7 @@ pub(super) async fn upload_pairs(
 ) -> Result<String, CliError> {
     let files = [("file", "train.jsonl", train), ("eval_file", "eval.jsonl", eval)];
     let files = files.map(|(field, name, bytes)| UploadFile::bytes(field, name, bytes)).into();
-    let dataset = upload(client, Vec::new(), files).await?;
+    let dataset = upload(client, "datasets", Vec::new(), files).await?;
     dataset["id"].as_str().map(str::to_owned).ok_or_else(|| CliError::failed("the dataset has no id"))
 }
 

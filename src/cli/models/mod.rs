@@ -10,6 +10,7 @@ use serde_json::json;
 use super::confirm::ConfirmFlag;
 use super::error::CliError;
 use super::output::{self, Output};
+use super::pairs::existing_file;
 use super::remote::{RemoteFlags, models as remote};
 
 pub(super) use local::{BEST, FoundModel, MINILM, RevisionFlag, cache_folder, package_cache, packaged_minilm};
@@ -26,6 +27,8 @@ const SHOW_EXAMPLE: &str = "Examples:\n  \
     matryo models show job:019a3c5e-7d1a-7c3e-9b1f-2f6f0c8e4a11";
 const REGISTER_EXAMPLE: &str = "Example:\n  matryo models register /models/minilm --name minilm\n\n\
     The folder lies on the server's machine, below one that `matryo serve --model-root` allows.";
+const UPLOAD_EXAMPLE: &str =
+    "Example:\n  tar -czf minilm.tar.gz -C ./minilm .\n  matryo models upload minilm.tar.gz --name minilm";
 const DELETE_EXAMPLE: &str = "Example:\n  matryo models delete BAAI/bge-base-en-v1.5 --yes";
 const LOAD_EXAMPLE: &str = "Example:\n  matryo models load job:019a3c5e-7d1a-7c3e-9b1f-2f6f0c8e4a11";
 const UNLOAD_EXAMPLE: &str = "Example:\n  matryo models unload BAAI/bge-base-en-v1.5";
@@ -63,6 +66,17 @@ enum Action {
         path: String,
 
         /// What to call it; the folder's name where none is given.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Uploads a model folder of this machine, packed into one file, and adds it to a server's models.
+    #[command(after_help = UPLOAD_EXAMPLE)]
+    Upload {
+        /// A sentence-transformers folder as .tar, .tar.gz, .tar.zst or .zip.
+        #[arg(value_name = "FILE", value_parser = existing_file)]
+        file: PathBuf,
+
+        /// What to call it; the file's name without its ending where none is given.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
@@ -115,6 +129,7 @@ impl ModelsCommand {
                 Action::List => remote::list(&client, json).await,
                 Action::Show(model) => remote::show(&client, &model.model, json).await,
                 Action::Register { path, name } => remote::register(&client, path, name.as_deref(), json).await,
+                Action::Upload { file, name } => remote::upload(&client, file, name.as_deref(), json).await,
                 Action::Delete { model, confirm } => remote::delete(&client, &model.model, confirm, json).await,
                 Action::Load(model) => remote::memory(&client, &model.model, "load", json).await,
                 Action::Unload(model) => remote::memory(&client, &model.model, "unload", json).await,

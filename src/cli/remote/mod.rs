@@ -10,6 +10,7 @@ pub(super) mod logs;
 pub(super) mod models;
 pub(super) mod refusal;
 mod sse;
+pub(super) mod upload;
 
 use std::future::Future;
 

@@ -1,5 +1,7 @@
 //! What `matryo models` asks a server for.
 
+use std::path::Path;
+
 use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -10,8 +12,9 @@ use super::jobs::deleted;
 use super::list::PageFlags;
 use super::refusal::ClientError;
 use super::sse::EventParser;
+use super::upload::{self, UploadFile};
 use crate::cli::confirm::ConfirmFlag;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, flag_of};
 use crate::cli::output;
 use crate::cli::progress::{BytesDisplay, say};
 use crate::cli::signals::stop_requested;
@@ -129,11 +132,30 @@ pub(in crate::cli) async fn register(
     json: bool,
 ) -> Result<(), CliError> {
     let body = json!({"source": "folder", "path": path, "name": name});
-    let answer: Value = client.json(client.request(Method::POST, &["v1", "models"]).json(&body)).await?;
+    added(&client.json(client.request(Method::POST, &["v1", "models"]).json(&body)).await?, json)
+}
+
+/// Prints what a model that was added is called.
+fn added(model: &Value, json: bool) -> Result<(), CliError> {
     if json {
-        return output::print_json(&answer);
+        return output::print_json(model);
     }
-    output::print(answer["id"].as_str().unwrap_or_default())
+    output::print(model["id"].as_str().unwrap_or_default())
+}
+
+/// Uploads an archive of a model folder, and prints the name of the model that it became.
+pub(in crate::cli) async fn upload(
+    client: &Client,
+    file: &Path,
+    name: Option<&str>,
+    json: bool,
+) -> Result<(), CliError> {
+    let fields = name.map(|name| ("name", name.to_owned())).into_iter().collect();
+    let files = vec![UploadFile::open("file", file).await?];
+    let answer = upload::upload(client, "models", fields, files).await;
+    let answer = answer
+        .map_err(|error| error.with_flags(|field| if field == "file" { "FILE".into() } else { flag_of(field) }))?;
+    added(&answer, json)
 }
 
 pub(in crate::cli) async fn delete(

@@ -19,8 +19,6 @@ use crate::cli::units::{bytes, count, moment};
 use crate::data::length_histogram::{ColumnLengths, LengthHistogram};
 use crate::domain::{Dataset, DatasetId, Pair, SplitSource};
 
-pub(in crate::cli) use upload::{UploadFile, upload};
-
 const LIST_EXAMPLE: &str = "Examples:\n  matryo datasets list\n  matryo datasets list --all --json";
 const SHOW_EXAMPLE: &str = "Examples:\n  \
     matryo datasets show annual-reports\n  \

@@ -35,6 +35,32 @@ fn models_are_registered_loaded_unloaded_and_deleted() {
     }
 }
 
+#[test]
+fn an_archive_of_a_folder_becomes_a_model() {
+    let remote = Remote::start();
+    let pack = |archive: &str, folder: &str| {
+        let tar = std::process::Command::new("tar")
+            .args(["-czf", archive, "-C", folder, "."])
+            .current_dir(remote.bench.path(""))
+            .status();
+        assert!(tar.expect("tar is there").success());
+    };
+    pack("sent.tar.gz", "model");
+    assert_eq!(remote.run(&["models", "upload", "sent.tar.gz"]).ended_with(0).stdout, "sent\n");
+    assert_eq!(remote.json(&["models", "show", "sent"])["source"]["file_name"], "sent.tar.gz");
+    let named = remote.json(&["models", "upload", "sent.tar.gz", "--name", "org/sent"]);
+    assert_eq!((&named["id"], &named["status"]), (&json!("org/sent"), &json!("ready")));
+    remote.run(&["models", "load", "org/sent"]).ended_with(0).saying("is in memory");
+
+    remote.run(&["models", "upload", "sent.tar.gz"]).ended_with(1).saying("sent");
+    remote.run(&["models", "upload", "nothing.zip"]).ended_with(2).saying("there is no such file");
+    remote.run(&["models", "upload", "sent.tar.gz", "--name", "job:x"]).ended_with(2).saying("--name: ");
+    std::fs::create_dir(remote.bench.path("empty")).unwrap();
+    pack("empty.tar.gz", "empty");
+    remote.run(&["models", "upload", "empty.tar.gz"]).ended_with(2).saying("FILE: ");
+    assert_eq!(remote.json(&["models", "list"])["data"].as_array().map(Vec::len), Some(2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_pulls_where_one_is_named_and_this_machine_where_none_is() {
     let bench = Bench::new();
