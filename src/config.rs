@@ -54,8 +54,8 @@ pub struct ServeConfig {
         value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub search_cache_mib: u64,
 
-    /// The numbers that embeddings are computed in: float32, bf16, or auto (bf16 where the processor has it). Jobs have
-    /// an argument of their own.
+    /// The numbers that embeddings are computed in: float32, bf16, or auto (bf16 where the processor is faster at it).
+    /// Jobs have an argument of their own.
     #[arg(long, env = "MATRYO_PRECISION", value_name = "NAME", default_value_t = Precision::Float32)]
     pub precision: Precision,
 

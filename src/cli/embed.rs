@@ -42,7 +42,7 @@ pub(super) struct EmbedCommand {
     #[arg(long, aliases = ["truncate-dim", "truncate_dim"], value_name = "LENGTH")]
     dimensions: Option<usize>,
 
-    /// The numbers that matrix products are computed in: float32, bf16, or auto (bf16 where the processor has it).
+    /// The numbers that matrix products are computed in: float32, bf16, or auto (bf16 where the processor is faster at it).
     #[arg(long, value_name = "NAME", default_value_t = Precision::Float32)]
     precision: Precision,
 

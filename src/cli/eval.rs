@@ -50,7 +50,7 @@ pub(super) struct EvalCommand {
     #[arg(long, alias = "deduplicate_corpus")]
     deduplicate_corpus: bool,
 
-    /// The numbers that matrix products are computed in: float32, bf16, or auto (bf16 where the processor has it).
+    /// The numbers that matrix products are computed in: float32, bf16, or auto (bf16 where the processor is faster at it).
     #[arg(long, value_name = "NAME", default_value_t = Precision::Float32)]
     precision: Precision,
 

@@ -85,7 +85,7 @@ pub(super) struct TrainingFlags {
     #[arg(long, value_name = "FACTOR", default_value_t = TrainingArguments::default().scale)]
     scale: f64,
 
-    /// The numbers that matrix products are computed in: auto (bf16 where the processor has it), float32 or bf16.
+    /// The numbers that matrix products are computed in: auto (bf16 where the processor is faster at it), float32 or bf16.
     #[arg(long, value_name = "NAME", default_value_t = Precision::Auto)]
     precision: Precision,
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// `bf16` where the processor computes it in hardware, `float32` elsewhere.
+    /// `bf16` where the processor computes it faster than `float32`, which is taken elsewhere.
     #[default]
     Auto,
     /// 24 bits of precision: as PyTorch computes by default, and within 1e-5 of it.

@@ -9,12 +9,14 @@ pub(super) fn arithmetic(precision: Precision) -> Arithmetic {
     let hardware = Unit::for_bf16();
     match precision {
         Precision::Float32 => Arithmetic::float32(),
-        Precision::Auto => hardware.map_or_else(Arithmetic::float32, Arithmetic::Packed),
+        Precision::Auto => {
+            hardware.filter(|unit| unit.is_faster()).map_or_else(Arithmetic::float32, Arithmetic::Packed)
+        }
         Precision::Bf16 => Arithmetic::Packed(hardware.unwrap_or(Unit::Portable)),
     }
 }
 
-/// The precision that `auto` stands for on this machine: bfloat16 where the CPU computes it in hardware.
+/// The precision that `auto` stands for on this machine: bfloat16 where the CPU computes it faster than float32.
 #[must_use]
 pub fn resolve_precision(precision: Precision) -> Precision {
     match arithmetic(precision) {
@@ -39,8 +41,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_is_bf16_exactly_where_the_cpu_has_it() {
-        let expected = if Unit::for_bf16().is_some() { Precision::Bf16 } else { Precision::Float32 };
+    fn auto_is_bf16_exactly_where_that_is_faster() {
+        let is_faster = Unit::for_bf16().is_some_and(Unit::is_faster);
+        let expected = if is_faster { Precision::Bf16 } else { Precision::Float32 };
         assert_eq!(resolve_precision(Precision::Auto), expected);
         assert_eq!(resolve_precision(Precision::Float32), Precision::Float32);
         assert_eq!(resolve_precision(Precision::Bf16), Precision::Bf16);

@@ -76,6 +76,17 @@ impl Unit {
         }
     }
 
+    /// True where it is faster than float32 in AVX-512: told by the CPU's kind rather than measured, so that the same job
+    /// on the same machine computes the same numbers.
+    pub(crate) fn is_faster(self) -> bool {
+        match self {
+            Self::Amx => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::is_bf16_fast(),
+            _ => false,
+        }
+    }
+
     /// True where its numbers are float32.
     pub(crate) fn is_float32(self) -> bool {
         matches!(self, Self::Float32 | Self::Float32Avx2)
