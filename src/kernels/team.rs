@@ -1,6 +1,6 @@
 //! Threads that stay awake through a computation of many short steps.
 //!
-//! A forward over one short text is a dozen steps of some ten microseconds each. A pool that puts its threads to sleep
+//! A forward over one short text is dozens of steps of some ten microseconds each. A pool that puts its threads to sleep
 //! after each and wakes them for the next takes longer for that than the steps themselves; here the threads look out for
 //! the next step until the computation ends.
 
