@@ -9,6 +9,8 @@
 use std::cell::RefCell;
 
 pub mod attention;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod dropout;
 pub mod embedding;
 pub mod gelu;

@@ -19,6 +19,16 @@ const LANES: usize = 16;
 /// Draws of one counter.
 const DRAWS: usize = 8;
 
+/// The 16-bit draw below which is dropped at a rate.
+pub(crate) fn threshold_of(rate: f32) -> u32 {
+    ((rate * 65536.0).round() as u32).min(65535)
+}
+
+/// The factor of what is kept.
+pub(crate) fn scale_of(threshold: u32) -> f32 {
+    65536.0 / (65536 - threshold) as f32
+}
+
 /// Where masks come from: one dropout layer in one micro-batch.
 #[derive(Debug, Clone, Copy)]
 pub struct DropoutStream {
@@ -36,14 +46,13 @@ impl DropoutStream {
     /// The masks of dropout layer `site` in a micro-batch; none where `rate` rounds to 0.
     #[must_use]
     pub fn new(seed: u64, micro_batch: u64, site: u32, rate: f32) -> Option<Self> {
-        let threshold = (rate * 65536.0).round() as u32;
+        let threshold = threshold_of(rate);
         if threshold == 0 {
             return None;
         }
-        let threshold = threshold.min(65535);
         // The micro-batch's high half is mixed into the key; runs of 2^32 micro-batches are beyond reach anyway.
         let key = [seed as u32, (seed >> 32) as u32 ^ (micro_batch >> 32) as u32];
-        let scale = 65536.0 / (65536 - threshold) as f32;
+        let scale = scale_of(threshold);
         Some(Self { key, micro_batch: micro_batch as u32, site, threshold, scale, first_unit: 0 })
     }
 
