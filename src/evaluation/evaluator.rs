@@ -4,7 +4,6 @@
 //! Memory does not grow with the corpus beyond token ids and a few numbers for each document: queries are embedded first
 //! and stay, documents are embedded a chunk at a time, searched, and let go.
 
-use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -14,16 +13,14 @@ use crate::model::{ModelError, SentenceEncoder, Workspace};
 
 use super::information_retrieval::RetrievalTask;
 use super::metrics::{MAX_RANK, RankedQuery, metrics_at_dim};
-use super::search::{Hit, Search};
+use super::retriever::{HostRetriever, Retriever};
+use super::search::Hit;
 
 /// Documents whose embeddings are held at once: 12 MB of MiniLM's.
 const DOCUMENTS_AT_ONCE: usize = 8192;
 /// Queries searched for at once. The lists of what they find take up to 800 bytes for each query and dimension, so up to
 /// 210 MB for each dimension; more queries are searched for in another pass, for which documents are embedded again.
 const QUERIES_AT_ONCE: usize = 1 << 18;
-
-/// Turns rows of the table into embeddings at full size, `[rows, dimension]`.
-type Embed<'a> = dyn FnMut(&[u32]) -> Result<Vec<f32>, ModelError> + 'a;
 
 /// What an evaluation found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -91,33 +88,35 @@ impl RetrievalEvaluator {
         rankings: Option<&mut Rankings>,
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<BTreeMap<String, f64>, ModelError> {
-        let sequence = |row: &u32| sequences[*row as usize].as_slice();
+        let mut retriever = HostRetriever::new(encoder, sequences, dims, workspace, on_progress);
+        self.evaluate_with(&mut retriever, sequences, dims, rankings)
+    }
+
+    /// As [`RetrievalEvaluator::evaluate`], by whatever embeds and searches.
+    ///
+    /// # Errors
+    /// As the retriever says.
+    pub(crate) fn evaluate_with(
+        &self,
+        retriever: &mut dyn Retriever,
+        sequences: &[Vec<u32>],
+        dims: &[usize],
+        rankings: Option<&mut Rankings>,
+    ) -> Result<BTreeMap<String, f64>, ModelError> {
         // Longest first over the whole corpus, so that the packs of a chunk hold texts of about one length.
         let mut documents: Vec<u32> = (0_u32..).take(self.documents).collect();
-        documents.sort_by_key(|row| Reverse(sequence(row).len()));
-        let (on_progress, done) = (RefCell::new(on_progress), Cell::new(0));
-        let mut embed = |rows: &[u32]| {
-            let sequences: Vec<&[u32]> = rows.iter().map(sequence).collect();
-            let before = done.get();
-            encoder.encode(&sequences, workspace, &mut |embedded| {
-                done.set(before + embedded);
-                (on_progress.borrow_mut())(done.get())
-            })
-        };
-        let mut keep_going = || (on_progress.borrow_mut())(done.get());
-        self.rank(&documents, encoder.summary().dimension, dims, rankings, &mut embed, &mut keep_going)
+        documents.sort_by_key(|row| Reverse(sequences[*row as usize].len()));
+        self.rank(&documents, dims, rankings, retriever)
     }
 
     /// Metrics by key (`dim_128_cosine_ndcg@10`, …, `sequential_score`). `documents` is the order in which
-    /// `embed` is asked for the documents, which does not matter to the result.
+    /// the retriever is offered the documents, which does not matter to the result.
     fn rank(
         &self,
         documents: &[u32],
-        dimension: usize,
         dims: &[usize],
         mut rankings: Option<&mut Rankings>,
-        embed: &mut Embed<'_>,
-        keep_going: &mut dyn FnMut() -> bool,
+        retriever: &mut dyn Retriever,
     ) -> Result<BTreeMap<String, f64>, ModelError> {
         let mut ranked: Vec<Vec<RankedQuery>> = vec![Vec::with_capacity(self.queries.len()); dims.len()];
         let keep = rankings.is_some();
@@ -126,20 +125,16 @@ impl RetrievalEvaluator {
         }
         for (group, queries) in self.queries.chunks(QUERIES_AT_ONCE).enumerate() {
             let texts = distinct(queries);
-            let embeddings = embed(&texts)?;
-            let places = queries.iter().map(|row| texts.binary_search(row).expect("it is among them"));
-            let queries = places.flat_map(|place| &embeddings[place * dimension..][..dimension]).copied().collect();
-            let mut search = Search::new(queries, dimension, dims, MAX_RANK);
+            let place = |row: &u32| texts.binary_search(row).expect("it is among them");
+            retriever.begin(&texts, &queries.iter().map(place).collect::<Vec<_>>())?;
             for rows in documents.chunks(DOCUMENTS_AT_ONCE) {
-                if !search.offer(&embed(rows)?, rows, keep_going) {
-                    return Err(ModelError::Cancelled);
-                }
+                retriever.offer(rows)?;
             }
             let first = group * QUERIES_AT_ONCE;
-            let found = search.finish(dims, |query, hits| {
+            let found = retriever.finish(&|query, hits| {
                 let places = self.places(hits);
                 (self.ranked_query(first + query, &places), if keep { places } else { Vec::new() })
-            });
+            })?;
             for (place, found) in found.into_iter().enumerate() {
                 for (query, places) in found {
                     ranked[place].push(query);
@@ -216,27 +211,60 @@ pub fn evaluate_model(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::retriever::With;
+    use crate::evaluation::search::Search;
+
+    /// Embeds texts by a function, and counts them.
+    struct Texts<'a, F> {
+        table: &'a TextTable<'a>,
+        embed: F,
+        dims: &'a [usize],
+        search: Option<Search>,
+        embedded: usize,
+    }
+
+    impl<F: Fn(&str) -> Vec<f32>> Texts<'_, F> {
+        fn embed(&mut self, rows: &[u32]) -> Vec<f32> {
+            self.embedded += rows.len();
+            assert!(rows.len() <= DOCUMENTS_AT_ONCE, "{} embeddings at once", rows.len());
+            rows.iter().flat_map(|row| (self.embed)(self.table.text(*row))).collect()
+        }
+    }
+
+    impl<F: Fn(&str) -> Vec<f32>> Retriever for Texts<'_, F> {
+        fn begin(&mut self, rows: &[u32], queries: &[usize]) -> Result<(), ModelError> {
+            let embeddings = self.embed(rows);
+            let dimension = embeddings.len() / rows.len();
+            let queries = queries.iter().flat_map(|place| &embeddings[place * dimension..][..dimension]).copied();
+            self.search = Some(Search::new(queries.collect(), dimension, self.dims, MAX_RANK));
+            Ok(())
+        }
+
+        fn offer(&mut self, rows: &[u32]) -> Result<(), ModelError> {
+            let embeddings = self.embed(rows);
+            assert!(self.search.as_mut().expect("begun").offer(&embeddings, rows, &mut || true));
+            Ok(())
+        }
+
+        fn finish(&mut self, with: &With<'_>) -> Result<Vec<Vec<(RankedQuery, Vec<Hit>)>>, ModelError> {
+            Ok(self.search.as_ref().expect("begun").finish(self.dims, with))
+        }
+    }
 
     fn evaluate(task: &RetrievalTask, embed: impl Fn(&str) -> Vec<f32>, dims: &[usize]) -> BTreeMap<String, f64> {
         let mut table = TextTable::default();
         let evaluator = RetrievalEvaluator::new(task, &mut table);
         let documents: Vec<u32> = (0..evaluator.documents as u32).rev().collect();
-        let mut embedded = 0;
-        let mut embed = |rows: &[u32]| {
-            embedded += rows.len();
-            assert!(rows.len() <= DOCUMENTS_AT_ONCE, "{} embeddings at once", rows.len());
-            Ok(rows.iter().flat_map(|row| embed(table.text(*row))).collect())
-        };
-        let dimension = embed(&[0]).map(|row: Vec<f32>| row.len()).expect("a text");
+        let mut retriever = Texts { table: &table, embed, dims, search: None, embedded: 0 };
         let mut rankings = Rankings::default();
-        let values = evaluator.rank(&documents, dimension, dims, Some(&mut rankings), &mut embed, &mut || true);
+        let values = evaluator.rank(&documents, dims, Some(&mut rankings), &mut retriever);
         let values = values.expect("not stopped");
         assert!(rankings.by_dim.iter().map(|(dim, _)| dim).eq(dims), "{dims:?}");
         for (_, lists) in &rankings.by_dim {
             assert_eq!(lists.len(), task.queries.len());
             assert!(lists.iter().all(|hits| hits.len() == MAX_RANK.min(task.corpus.len()) && hits.is_sorted()));
         }
-        assert_eq!(embedded, 1 + evaluator.texts());
+        assert_eq!(retriever.embedded, evaluator.texts());
         values
     }
 

@@ -21,7 +21,7 @@ pub(crate) fn embed(
     position_table: &[f32],
     token_type: &[f32],
     norm: Norm<'_>,
-    dropout: Option<DropoutStream>,
+    dropout: Option<DropoutStream<'_>>,
     normalized: &mut [f32],
     inverse: &mut [f32],
     output: &mut [f32],
@@ -52,7 +52,7 @@ pub(crate) fn embed_dropout_backward(
     first_row: usize,
     d_output: &mut [f32],
     columns: usize,
-    dropout: Option<DropoutStream>,
+    dropout: Option<DropoutStream<'_>>,
 ) {
     let Some(dropout) = dropout else { return };
     for (row, values) in (first_row..).zip(d_output.chunks_exact_mut(columns)) {

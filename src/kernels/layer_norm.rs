@@ -41,7 +41,7 @@ pub(crate) fn dropout_residual_norm(
     first_row: usize,
     hidden: &mut [f32],
     bias: &[f32],
-    dropout: Option<DropoutStream>,
+    dropout: Option<DropoutStream<'_>>,
     residual: &[f32],
     norm: Norm<'_>,
     output: &mut [f32],
@@ -95,7 +95,7 @@ pub(crate) fn norm_backward(
 pub(crate) fn dropout_backward(
     first_row: usize,
     d_sum: &[f32],
-    dropout: Option<DropoutStream>,
+    dropout: Option<DropoutStream<'_>>,
     columns: usize,
     d_hidden: &mut [f32],
 ) {

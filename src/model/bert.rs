@@ -82,7 +82,7 @@ impl Bert {
         self.linears().for_each(|linear| linear.repack(flat, packed));
     }
 
-    fn dropout(&self, key: Option<DropoutKey>) -> Dropout {
+    fn dropout<'k>(&self, key: Option<&'k DropoutKey>) -> Dropout<'k> {
         Dropout::new(key, self.hidden_rate, self.attention_rate, self.heads)
     }
 
@@ -91,7 +91,7 @@ impl Bert {
         &self,
         weights: Weights<'_>,
         batch: &PackedBatch,
-        dropout: Option<DropoutKey>,
+        dropout: Option<&DropoutKey>,
         workspace: &'w mut BertWorkspace,
     ) -> &'w [f32] {
         let dropout = self.dropout(dropout);
@@ -120,7 +120,7 @@ impl Bert {
         team: &Team,
         weights: Weights<'_>,
         batch: &PackedBatch,
-        dropout: Option<DropoutKey>,
+        dropout: Option<&DropoutKey>,
         workspace: &'w mut BertWorkspace,
     ) -> &'w [f32] {
         let dropout = self.dropout(dropout);
@@ -169,7 +169,7 @@ impl Bert {
         &self,
         weights: Weights<'_>,
         batch: &PackedBatch,
-        dropout: Option<DropoutKey>,
+        dropout: Option<&DropoutKey>,
         workspace: &mut BertWorkspace,
         d_hidden: &mut [f32],
         gradients: &mut [f32],

@@ -14,7 +14,7 @@ use super::bert::{Bert, BertWorkspace};
 use super::blocks::{Weights, normalize, normalize_backward, pool, pool_backward};
 use super::folder::ModelFolder;
 use super::precision::arithmetic;
-use super::{DropoutKey, ModelError, Parameters};
+use super::{DropoutKey, EncoderConfig, ModelError, Parameters};
 
 /// Tokens of a pack that is only embedded: enough rows to keep the products busy, few enough to stay in the caches.
 const PACK_TOKENS: usize = 4096;
@@ -39,6 +39,8 @@ pub enum Purpose {
     Inference,
     /// To embed and to be trained.
     Training,
+    /// Not to compute here: to be copied to a device, and to be saved.
+    Elsewhere,
 }
 
 /// A text encoder with its tokenizer.
@@ -70,7 +72,12 @@ impl SentenceEncoder {
         let parameters = folder.read_weights(path)?;
         let bert = Bert::find(&parameters, &folder.config)?;
         let arithmetic = arithmetic(precision);
-        let packed = bert.pack(&parameters.flat, arithmetic, purpose == Purpose::Training);
+        let packed = match purpose {
+            Purpose::Elsewhere => Vec::new(),
+            Purpose::Inference | Purpose::Training => {
+                bert.pack(&parameters.flat, arithmetic, purpose == Purpose::Training)
+            }
+        };
         Ok(Self { folder, parameters, bert, arithmetic, packed })
     }
 
@@ -117,7 +124,9 @@ impl SentenceEncoder {
     /// Changes the weights.
     pub fn update<R>(&mut self, change: impl FnOnce(&mut Parameters) -> R) -> R {
         let result = change(&mut self.parameters);
-        self.bert.repack(&self.parameters.flat, &mut self.packed);
+        if !self.packed.is_empty() {
+            self.bert.repack(&self.parameters.flat, &mut self.packed);
+        }
         result
     }
 
@@ -129,6 +138,12 @@ impl SentenceEncoder {
 
     fn weights(&self) -> Weights<'_> {
         Weights { flat: &self.parameters.flat, packed: &self.packed, arithmetic: self.arithmetic }
+    }
+
+    /// The sizes and rates of its layers.
+    #[must_use]
+    pub fn config(&self) -> &EncoderConfig {
+        &self.folder.config
     }
 
     /// Prompts of config_sentence_transformers.json by name, such as `query`.
@@ -166,7 +181,7 @@ impl SentenceEncoder {
     }
 
     /// Pooled embeddings, `[sequences, dimension]`, in `workspace.pooled`; keeps nothing for backward.
-    fn pool_unkept(&self, batch: &PackedBatch, dropout: Option<DropoutKey>, workspace: &mut Workspace) {
+    fn pool_unkept(&self, batch: &PackedBatch, dropout: Option<&DropoutKey>, workspace: &mut Workspace) {
         let weights = self.weights();
         let hidden = with_team(|team| self.bert.forward_unkept(team, weights, batch, dropout, &mut workspace.bert));
         self.pool(hidden, batch, &mut workspace.pooled);
@@ -177,10 +192,10 @@ impl SentenceEncoder {
     pub fn forward<'w>(
         &self,
         batch: &PackedBatch,
-        dropout: Option<DropoutKey>,
+        dropout: Option<&DropoutKey>,
         workspace: &'w mut Workspace,
     ) -> &'w [f32] {
-        workspace.dropout = dropout;
+        workspace.dropout = dropout.cloned();
         let hidden = on_pool(|| self.bert.forward(self.weights(), batch, dropout, &mut workspace.bert));
         self.pool(hidden, batch, &mut workspace.pooled);
         self.normalized(batch, workspace)
@@ -190,7 +205,7 @@ impl SentenceEncoder {
     pub fn forward_unkept<'w>(
         &self,
         batch: &PackedBatch,
-        dropout: Option<DropoutKey>,
+        dropout: Option<&DropoutKey>,
         workspace: &'w mut Workspace,
     ) -> &'w [f32] {
         self.pool_unkept(batch, dropout, workspace);
@@ -230,7 +245,7 @@ impl SentenceEncoder {
         let d_hidden = room(&mut workspace.d_hidden, batch.tokens() * dimension);
         let hidden = self.bert.kept_output(batch, &workspace.bert);
         pool_backward(self.folder.summary.pooling, hidden, &batch.cu_seqlens, dimension, d_pooled, d_hidden);
-        let (dropout, saved) = (workspace.dropout, &mut workspace.bert);
+        let (dropout, saved) = (workspace.dropout.as_ref(), &mut workspace.bert);
         on_pool(|| self.bert.backward(self.weights(), batch, dropout, saved, d_hidden, gradients));
     }
 

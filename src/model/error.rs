@@ -29,6 +29,9 @@ pub enum ModelError {
     /// The tokenizer failed.
     #[error(transparent)]
     Tokenization(#[from] TokenizationError),
+    /// The device that computes it failed.
+    #[error("the GPU failed: {0}")]
+    Device(String),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

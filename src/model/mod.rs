@@ -4,6 +4,8 @@ mod bert;
 mod blocks;
 mod config;
 mod cost;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod dropout_key;
 mod encoder;
 mod error;
@@ -13,7 +15,7 @@ mod precision;
 mod sha256;
 
 pub use config::EncoderConfig;
-pub use dropout_key::DropoutKey;
+pub use dropout_key::{DropoutKey, DropoutPart};
 pub use encoder::{Purpose, SentenceEncoder, Workspace};
 pub use error::ModelError;
 pub use folder::load_tokenizer;

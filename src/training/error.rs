@@ -27,6 +27,18 @@ pub enum TrainError {
         /// The optimizer step, from 1.
         step: u64,
     },
+    /// The device has too little memory.
+    #[error(
+        "the GPU is out of memory ({asked} bytes more were asked for) even for the smallest packs; another process may hold \
+         it, or the model is too large for this GPU"
+    )]
+    OutOfMemory {
+        /// Bytes that there were not.
+        asked: usize,
+    },
+    /// The device failed.
+    #[error("the GPU failed: {0}")]
+    Device(String),
     /// A tensor that should be trained got no gradient.
     #[error("tensor `{tensor}` got {problem} at the first step, so it would not be trained as the job says")]
     DeadGradient {
@@ -52,6 +64,7 @@ impl From<ModelError> for TrainError {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Cancelled => Self::Cancelled,
+            ModelError::Device(message) => Self::Device(message),
             error => Self::Model(error),
         }
     }
@@ -67,6 +80,8 @@ impl TrainError {
             Self::Data(_) => "invalid_data",
             Self::NonFiniteLoss { .. } => "non_finite_loss",
             Self::NonFiniteGradient { .. } => "non_finite_gradient",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::Device(_) => "device",
             Self::DeadGradient { .. } => "dead_gradient",
             Self::Model(_) => "model",
             Self::Checkpoint { .. } => "checkpoint",

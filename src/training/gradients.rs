@@ -5,11 +5,17 @@ use crate::model::ParameterSpec;
 
 use super::TrainError;
 
-/// Looks at the accumulated gradient (`[parameters]`) of a step whose loss was above zero.
+/// Below this a loss has no gradient to look at: no pair had negatives, or all are told apart already.
+const LEAST_LOSS: f64 = 1e-6;
+
+/// Looks at the accumulated gradient (`[parameters]`) of a step; false where its loss leaves nothing to be seen.
 ///
 /// # Errors
 /// [`TrainError::DeadGradient`] with the first tensor whose gradient is zero throughout or not finite.
-pub(super) fn check(specs: &[ParameterSpec], gradients: &[f32]) -> Result<(), TrainError> {
+pub(super) fn check(specs: &[ParameterSpec], gradients: &[f32], loss: f64) -> Result<bool, TrainError> {
+    if loss <= LEAST_LOSS {
+        return Ok(false);
+    }
     for spec in specs {
         let gradient = &gradients[spec.offset..spec.offset + spec.len];
         let problem = if !gradient.iter().all(|value| value.is_finite()) {
@@ -21,7 +27,7 @@ pub(super) fn check(specs: &[ParameterSpec], gradients: &[f32]) -> Result<(), Tr
         };
         return Err(TrainError::DeadGradient { tensor: spec.name.clone(), problem });
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A key's bias adds the same number to all scores of one softmax, which changes none of its outputs: its true gradient
@@ -47,7 +53,7 @@ mod tests {
     }
 
     fn complaint(gradients: &[f32]) -> Option<String> {
-        check(&specs(), gradients).err().map(|error| error.to_string())
+        check(&specs(), gradients, 1.0).err().map(|error| error.to_string())
     }
 
     #[test]
@@ -57,5 +63,6 @@ mod tests {
         assert!(dead.contains("`layer.0.dense.weight` got no gradient"), "{dead}");
         let broken = complaint(&[0.0, 1.0, f32::NAN, 0.0, 1.0, 0.0]).expect("a key bias must be finite too");
         assert!(broken.contains("key.bias` got a gradient that is not finite"), "{broken}");
+        assert!(!check(&specs(), &[0.0; 6], 0.0).expect("a loss of 0 has no gradient"));
     }
 }

@@ -1,4 +1,4 @@
-//! One micro-batch's loss and gradient, in bounded memory.
+//! Micro-batches' losses and gradients, in bounded memory.
 //!
 //! In-batch negatives tie all pairs of a micro-batch together, but only through their embeddings. So a micro-batch of
 //! more tokens than the activations of which may be kept is computed in packs, as gradient caching does it (Gao, Zhang,
@@ -6,38 +6,81 @@
 //! take the loss and its gradient by all embeddings at once, then for each pack go forward again, with the same dropout
 //! masks, and back. Sums may round differently; the mathematics is the same. The last pack is still kept when its
 //! turn to go back comes first, so that a micro-batch of one pack is computed once, and is no case of its own.
+//!
+//! The other way round, several micro-batches may be one pass where an engine is the faster for it: the loss is then
+//! block-diagonal, each micro-batch's pairs meeting only their own.
 
 use std::ops::Range;
 
 use crate::data::packing::PackedBatch;
-use crate::model::{DropoutKey, SentenceEncoder, Workspace};
+use crate::model::{DropoutKey, DropoutPart};
 
 use super::TrainError;
-use super::losses::matryoshka::{LossOutput, MatryoshkaLoss};
+use super::engine::{Engine, GroupSize, Limits};
 use super::profile::{Spent, Stopwatch};
 
-/// What the activations kept at once may take. The recipe's micro-batches of 32 pairs need about a seventh of it for
-/// MiniLM and half of it for a BERT-base model.
-const KEPT_BYTES: usize = 2 << 30;
-
-/// The most tokens of a pack of this encoder.
-#[must_use]
-pub fn token_budget(encoder: &SentenceEncoder) -> usize {
-    KEPT_BYTES / encoder.kept_bytes_per_token()
+/// A micro-batch's place in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Member {
+    /// Its number since the start of the run.
+    number: u64,
+    pairs: usize,
+    tokens: usize,
 }
 
-/// A micro-batch's tokens, ready to be computed.
+/// Micro-batches that are computed as one, ready to be computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MicroBatch {
+pub struct Group {
+    members: Vec<Member>,
     /// In the order of the sequences.
     packs: Vec<PackedBatch>,
 }
 
-impl MicroBatch {
-    /// Packs the anchors' sequences and, after them, the positives' in the same order, at most `token_budget` tokens
-    /// together (or one sequence).
-    pub fn pack<'a>(sequences: impl IntoIterator<Item = &'a [u32]>, token_budget: usize) -> Self {
-        Self { packs: PackedBatch::within(sequences, token_budget) }
+/// A micro-batch's token ids: its number since the start of the run, its anchors' sequences, and after them the positives'
+/// in the same order.
+pub type MicroBatch<'a> = (u64, Vec<&'a [u32]>);
+
+impl Group {
+    /// Packs micro-batches as they come: as many into a group as `limits` lets be computed as one, each pack within its
+    /// limit (or one sequence).
+    pub fn pack<'a>(micro_batches: impl IntoIterator<Item = MicroBatch<'a>>, limits: Limits) -> Vec<Self> {
+        let mut groups: Vec<(usize, Vec<MicroBatch<'a>>)> = Vec::new();
+        for micro_batch in micro_batches {
+            let tokens = micro_batch.1.iter().map(|sequence| sequence.len()).sum::<usize>();
+            match groups.last_mut() {
+                Some((sum, group)) if *sum + tokens <= limits.group => {
+                    *sum += tokens;
+                    group.push(micro_batch);
+                }
+                _ => groups.push((tokens, vec![micro_batch])),
+            }
+        }
+        groups.into_iter().map(|(_, micro_batches)| Self::of(&micro_batches, limits.pack)).collect()
+    }
+
+    fn of(micro_batches: &[MicroBatch<'_>], pack_tokens: usize) -> Self {
+        let member = |(number, sequences): &MicroBatch<'_>| Member {
+            number: *number,
+            pairs: sequences.len() / 2,
+            tokens: sequences.iter().map(|sequence| sequence.len()).sum(),
+        };
+        let sequences = micro_batches.iter().flat_map(|(_, sequences)| sequences.iter().copied());
+        Self { members: micro_batches.iter().map(member).collect(), packs: PackedBatch::within(sequences, pack_tokens) }
+    }
+
+    /// The same micro-batches within other limits.
+    #[must_use]
+    pub fn within(&self, limits: Limits) -> Vec<Self> {
+        let sequences = |pack: &PackedBatch| pack.cu_seqlens.windows(2).map(|ends| ends[0]..ends[1]).collect::<Vec<_>>();
+        let packs = self.packs.iter();
+        let mut sequences =
+            packs.flat_map(|pack| sequences(pack).into_iter().map(|place| &pack.input_ids[place])).collect::<Vec<_>>();
+        let mut micro_batches: Vec<MicroBatch<'_>> = Vec::new();
+        for member in &self.members {
+            let rest = sequences.split_off(2 * member.pairs);
+            micro_batches.push((member.number, std::mem::replace(&mut sequences, rest)));
+        }
+        Self::pack(micro_batches, limits)
     }
 
     /// How many packs it is computed in.
@@ -46,127 +89,101 @@ impl MicroBatch {
         self.packs.len()
     }
 
-    fn sequences(&self) -> usize {
-        self.packs.iter().map(PackedBatch::sequences).sum()
+    /// How many micro-batches it holds.
+    #[must_use]
+    pub fn micro_batches(&self) -> usize {
+        self.members.len()
     }
 
-    /// Each pack with the places of its sequences and the dropout masks of its place.
-    fn placed(&self, dropout: Option<DropoutKey>) -> Vec<Placed<'_>> {
+    /// How large it is.
+    #[must_use]
+    pub fn size(&self) -> GroupSize {
+        GroupSize {
+            sequences: self.packs.iter().map(PackedBatch::sequences).sum(),
+            pack_sequences: self.packs.iter().map(PackedBatch::sequences).max().unwrap_or_default(),
+            pack_tokens: self.packs.iter().map(PackedBatch::tokens).max().unwrap_or_default(),
+        }
+    }
+
+    /// Each pack with the places of its sequences and the dropout masks of its place, where there is a seed.
+    fn placed(&self, seed: Option<u64>) -> Vec<Placed<'_>> {
         let (mut sequence, mut token) = (0, 0);
         let place = |pack| {
-            let placed = Placed {
-                pack,
-                sequences: sequence..sequence + PackedBatch::sequences(pack),
-                dropout: dropout.map(|key| key.from(sequence, token)),
-            };
-            sequence += pack.sequences();
-            token += pack.tokens();
-            placed
+            let sequences = sequence..sequence + PackedBatch::sequences(pack);
+            let tokens = token..token + pack.tokens();
+            (sequence, token) = (sequences.end, tokens.end);
+            Placed { pack, dropout: seed.map(|seed| self.dropout(seed, &sequences, &tokens)), sequences }
         };
         self.packs.iter().map(place).collect()
     }
+
+    /// The masks of the group's sequences and tokens in these ranges.
+    fn dropout(&self, seed: u64, sequences: &Range<usize>, tokens: &Range<usize>) -> DropoutKey {
+        let (mut sequence, mut token) = (0, 0);
+        let mut parts = Vec::new();
+        for member in &self.members {
+            let (end, end_token) = (sequence + 2 * member.pairs, token + member.tokens);
+            if sequence < sequences.end && end > sequences.start {
+                parts.push(DropoutPart {
+                    micro_batch: member.number,
+                    sequence: sequence.saturating_sub(sequences.start),
+                    token: token.saturating_sub(tokens.start),
+                    first_sequence: sequences.start.saturating_sub(sequence),
+                    first_token: tokens.start.saturating_sub(token),
+                });
+            }
+            (sequence, token) = (end, end_token);
+        }
+        DropoutKey::of(seed, parts)
+    }
+
+    /// Adds `share` times the gradient of each micro-batch's loss, and the losses likewise, to the engine's step. `seed`
+    /// names the dropout masks; without one there are none. Time and work are added to `spent`. `keep_going` is asked before
+    /// each pack.
+    ///
+    /// # Errors
+    /// [`TrainError::Cancelled`] where `keep_going` says no, [`TrainError::OutOfMemory`] where the engine has too little for
+    /// such packs, before anything is added; and as the engine says.
+    pub fn compute(
+        &self,
+        engine: &mut dyn Engine,
+        seed: Option<u64>,
+        share: f64,
+        spent: &mut Spent,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<(), TrainError> {
+        let go_on = || if keep_going() { Ok(()) } else { Err(TrainError::Cancelled) };
+        let packs = self.placed(seed);
+        let mut watch = Stopwatch::start();
+        engine.begin(self.size())?;
+        let last = packs.len() - 1;
+        for (number, Placed { pack, sequences, dropout }) in packs.iter().enumerate() {
+            go_on()?;
+            engine.forward(pack, dropout.as_ref(), sequences.clone(), number == last)?;
+        }
+        watch.lap(&mut spent.seconds.forward);
+        let pairs: Vec<usize> = self.members.iter().map(|member| member.pairs).collect();
+        engine.loss(&pairs, share)?;
+        watch.lap(&mut spent.seconds.loss);
+        for (number, Placed { pack, sequences, dropout }) in packs.iter().enumerate().rev() {
+            if number != last {
+                go_on()?;
+                engine.forward(pack, dropout.as_ref(), sequences.clone(), true)?;
+                watch.lap(&mut spent.seconds.forward);
+            }
+            engine.backward(pack, sequences.clone())?;
+            watch.lap(&mut spent.seconds.backward);
+            spent.tokens += pack.tokens() as u64;
+            // Backward multiplies by the weights and by the inputs, so it takes twice what forward takes.
+            spent.operations += 3 * engine.encoder().forward_operations(pack);
+        }
+        Ok(())
+    }
 }
 
-/// A pack at its place in the micro-batch.
+/// A pack at its place in the group.
 struct Placed<'a> {
     pack: &'a PackedBatch,
     sequences: Range<usize>,
     dropout: Option<DropoutKey>,
-}
-
-/// Computes micro-batches and adds up their gradients.
-#[derive(Debug)]
-pub struct GradientAccumulator {
-    loss: MatryoshkaLoss,
-    /// The gradient so far, `[parameters]`.
-    gradients: Vec<f32>,
-    /// The micro-batch's embeddings, `[2 × pairs, dimension]`, and the loss's gradient by them.
-    embeddings: Vec<f32>,
-    d_embeddings: Vec<f32>,
-    workspace: Workspace,
-}
-
-impl GradientAccumulator {
-    /// Starts with a gradient of zero.
-    #[must_use]
-    pub fn new(encoder: &SentenceEncoder, loss: MatryoshkaLoss) -> Self {
-        Self {
-            loss,
-            gradients: vec![0.0; encoder.parameters().flat.len()],
-            embeddings: Vec::new(),
-            d_embeddings: Vec::new(),
-            workspace: Workspace::default(),
-        }
-    }
-
-    /// The gradient since the start or the last [`GradientAccumulator::clear`], `[parameters]`.
-    #[must_use]
-    pub fn gradients(&self) -> &[f32] {
-        &self.gradients
-    }
-
-    /// Sets the gradient to zero.
-    pub fn clear(&mut self) {
-        self.gradients.fill(0.0);
-    }
-
-    /// Room for the encoder to work in, to be shared with evaluations.
-    pub fn workspace(&mut self) -> &mut Workspace {
-        &mut self.workspace
-    }
-
-    /// Adds `share` times the gradient of a micro-batch's loss and returns the loss. Where the loss is not finite, no
-    /// gradient is added. Time and work are added to `spent`. `keep_going` is asked before each pack.
-    ///
-    /// # Errors
-    /// [`TrainError::Cancelled`] where `keep_going` says no.
-    pub fn add(
-        &mut self,
-        encoder: &SentenceEncoder,
-        micro_batch: &MicroBatch,
-        dropout: Option<DropoutKey>,
-        share: f32,
-        spent: &mut Spent,
-        keep_going: &dyn Fn() -> bool,
-    ) -> Result<LossOutput, TrainError> {
-        let go_on = || if keep_going() { Ok(()) } else { Err(TrainError::Cancelled) };
-        let dimension = encoder.summary().dimension;
-        let numbers = |rows: &Range<usize>| rows.start * dimension..rows.end * dimension;
-        self.embeddings.resize(micro_batch.sequences() * dimension, 0.0);
-        self.d_embeddings.resize(self.embeddings.len(), 0.0);
-        let packs = micro_batch.placed(dropout);
-        let mut watch = Stopwatch::start();
-        let last = packs.len() - 1;
-        for (number, Placed { pack, sequences, dropout }) in packs.iter().enumerate() {
-            go_on()?;
-            let embeddings = if number == last {
-                encoder.forward(pack, *dropout, &mut self.workspace)
-            } else {
-                encoder.forward_unkept(pack, *dropout, &mut self.workspace)
-            };
-            self.embeddings[numbers(sequences)].copy_from_slice(embeddings);
-        }
-        watch.lap(&mut spent.seconds.forward);
-        let (anchors, positives) = self.embeddings.split_at(self.embeddings.len() / 2);
-        let (d_anchors, d_positives) = self.d_embeddings.split_at_mut(anchors.len());
-        let output = self.loss.forward_backward(anchors, positives, dimension, share, d_anchors, d_positives);
-        watch.lap(&mut spent.seconds.loss);
-        if !output.total.is_finite() {
-            return Ok(output);
-        }
-        for (number, Placed { pack, sequences, dropout }) in packs.iter().enumerate().rev() {
-            if number != last {
-                go_on()?;
-                encoder.forward(pack, *dropout, &mut self.workspace);
-                watch.lap(&mut spent.seconds.forward);
-            }
-            let d_embeddings = &self.d_embeddings[numbers(sequences)];
-            encoder.backward(pack, d_embeddings, &mut self.workspace, &mut self.gradients);
-            watch.lap(&mut spent.seconds.backward);
-            spent.tokens += pack.tokens() as u64;
-            // Backward multiplies by the weights and by the inputs, so it takes twice what forward takes.
-            spent.operations += 3 * encoder.forward_operations(pack);
-        }
-        Ok(output)
-    }
 }

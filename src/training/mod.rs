@@ -2,6 +2,7 @@
 //! checkpoints' folder.
 
 mod checkpointer;
+pub mod engine;
 mod error;
 mod gradients;
 pub mod losses;
@@ -18,6 +19,7 @@ mod step_meter;
 mod texts;
 mod trainer;
 mod trainer_state;
+mod windows;
 
 pub use error::TrainError;
 pub use run::{StepLog, TrainReport, TrainRequest, run};

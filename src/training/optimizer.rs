@@ -58,21 +58,11 @@ impl AdamW {
             return norm;
         }
         self.step += 1;
-        let AdamWConfig { beta1, beta2, epsilon, weight_decay, max_grad_norm } = self.config;
+        let max_grad_norm = self.config.max_grad_norm;
         // The small number is torch's clip_grad_norm_'s.
         let clip = if max_grad_norm > 0.0 { (max_grad_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
-        let step = AdamWStep {
-            gradient_factor: clip as f32,
-            first_share: (1.0 - beta1) as f32,
-            beta2: beta2 as f32,
-            second_share: (1.0 - beta2) as f32,
-            epsilon: epsilon as f32,
-            step_size: (learning_rate / correction(beta1)) as f32,
-            second_correction_sqrt: correction(beta2).sqrt() as f32,
-            weight_factor: 1.0,
-        };
-        let decaying = AdamWStep { weight_factor: (1.0 - learning_rate * weight_decay) as f32, ..step };
+        let decaying = AdamWStep { gradient_factor: clip as f32, ..self.scalars(learning_rate) };
+        let step = AdamWStep { weight_factor: 1.0, ..decaying };
         for (range, decay) in &self.groups {
             let step = if *decay { &decaying } else { &step };
             step.update(
@@ -83,6 +73,22 @@ impl AdamW {
             );
         }
         norm
+    }
+
+    /// What the step that is counted last multiplies and adds where weights decay, without clipping.
+    pub(crate) fn scalars(&self, learning_rate: f64) -> AdamWStep {
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay, .. } = self.config;
+        let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
+        AdamWStep {
+            gradient_factor: 1.0,
+            first_share: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            second_share: (1.0 - beta2) as f32,
+            epsilon: epsilon as f32,
+            step_size: (learning_rate / correction(beta1)) as f32,
+            second_correction_sqrt: correction(beta2).sqrt() as f32,
+            weight_factor: (1.0 - learning_rate * weight_decay) as f32,
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use crate::domain::{Pair, Precision, TrainingArguments};
 use crate::model::{Purpose, SentenceEncoder, resolve_precision};
 
 use super::checkpointer::Checkpointer;
+use super::engine::{CpuEngine, Engine};
+use super::losses::matryoshka::MatryoshkaLoss;
 use super::optimizer::{AdamW, AdamWConfig};
 use super::trainer_state::{Fingerprint, TrainerState, load_optimizer};
 use super::{TrainError, TrainRequest};
@@ -13,8 +15,7 @@ use super::{TrainError, TrainRequest};
 /// A run about to start or to go on.
 pub(super) struct Setup {
     pub(super) checkpointer: Checkpointer,
-    pub(super) encoder: SentenceEncoder,
-    pub(super) optimizer: AdamW,
+    pub(super) engine: Box<dyn Engine>,
     pub(super) state: TrainerState,
     pub(super) resumed_from_epoch: Option<u32>,
 }
@@ -62,7 +63,13 @@ impl Setup {
             let path = checkpointer.folder(epoch);
             load_optimizer(&mut optimizer, &path).map_err(|message| TrainError::Checkpoint { path, message })?;
         }
-        Ok(Self { checkpointer, encoder, optimizer, state, resumed_from_epoch: newest })
+        let loss = MatryoshkaLoss {
+            dims: state.arguments.dims().to_vec(),
+            weights: state.arguments.matryoshka_weights.clone().unwrap_or_default(),
+            scale: state.arguments.scale,
+        };
+        let engine = Box::new(CpuEngine::new(encoder, optimizer, loss));
+        Ok(Self { checkpointer, engine, state, resumed_from_epoch: newest })
     }
 }
 

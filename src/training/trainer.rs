@@ -3,17 +3,16 @@
 mod save;
 mod warnings;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::data::sampler::PairSampler;
 use crate::domain::{EvaluationMetrics, TrainEvent, TrainPhase};
 use crate::evaluation::{Rankings, RetrievalEvaluator};
-use crate::model::{DropoutKey, SentenceEncoder};
 
 use super::checkpointer::Checkpointer;
-use super::losses::matryoshka::MatryoshkaLoss;
-use super::micro_batch::{GradientAccumulator, MicroBatch, token_budget};
-use super::optimizer::AdamW;
+use super::engine::Engine;
+use super::micro_batch::Group;
 use super::profile::Stopwatch;
 use super::run::StepLog;
 use super::setup::Setup;
@@ -21,7 +20,8 @@ use super::sink::stop_if_asked;
 use super::step_meter::StepMeter;
 use super::texts::TokenizedTexts;
 use super::trainer_state::TrainerState;
-use super::{LrSchedule, TrainError, TrainReport, TrainRequest, TrainSink, gradients};
+use super::windows::{Window, Windows};
+use super::{LrSchedule, TrainError, TrainReport, TrainRequest, TrainSink};
 
 /// A run under way.
 pub(super) struct Trainer<'a> {
@@ -30,15 +30,11 @@ pub(super) struct Trainer<'a> {
     checkpointer: Checkpointer,
     resumed_from_epoch: Option<u32>,
     state: TrainerState,
-    encoder: SentenceEncoder,
-    optimizer: AdamW,
-    accumulator: GradientAccumulator,
-    /// The most tokens of a pack.
-    token_budget: usize,
+    engine: Box<dyn Engine>,
     sampler: PairSampler,
     schedule: LrSchedule,
     evaluator: RetrievalEvaluator,
-    texts: TokenizedTexts,
+    texts: Arc<TokenizedTexts>,
     meter: StepMeter,
     /// True once a step showed that every tensor is trained.
     gradients_checked: bool,
@@ -51,10 +47,10 @@ impl<'a> Trainer<'a> {
         sink: &'a mut dyn TrainSink,
         setup: Setup,
     ) -> Result<Self, TrainError> {
-        let Setup { checkpointer, encoder, optimizer, mut state, resumed_from_epoch } = setup;
+        let Setup { checkpointer, engine, mut state, resumed_from_epoch } = setup;
         let started = Instant::now();
         sink.on_event(TrainEvent::Phase { phase: TrainPhase::Tokenize, epoch: f64::from(state.epoch) });
-        let (evaluator, texts) = TokenizedTexts::prepare(request, &state.arguments, &encoder, sink)?;
+        let (evaluator, texts) = TokenizedTexts::prepare(request, &state.arguments, engine.encoder(), sink)?;
         let arguments = &state.arguments;
         let sampler = PairSampler::new(
             &request.train,
@@ -81,25 +77,17 @@ impl<'a> Trainer<'a> {
         if resumed_from_epoch.is_none() {
             warnings.extend(warnings::no_rate(&schedule));
         }
-        let loss = MatryoshkaLoss {
-            dims: arguments.dims().to_vec(),
-            weights: arguments.matryoshka_weights.clone().unwrap_or_default(),
-            scale: arguments.scale,
-        };
         let mut trainer = Self {
             request,
             sink,
             checkpointer,
             resumed_from_epoch,
             state,
-            accumulator: GradientAccumulator::new(&encoder, loss),
-            token_budget: token_budget(&encoder),
-            encoder,
-            optimizer,
+            engine,
             sampler,
             schedule,
             evaluator,
-            texts,
+            texts: Arc::new(texts),
             meter: StepMeter::new(),
             gradients_checked: resumed_from_epoch.is_some(),
         };
@@ -130,74 +118,77 @@ impl<'a> Trainer<'a> {
         let mut watch = Stopwatch::start();
         let batches = self.sampler.epoch(epoch);
         watch.lap(&mut self.state.spent.seconds.pack);
+        let pairs_in_epoch = batches.len();
+        let windows = Windows::start(
+            &self.texts,
+            batches,
+            self.state.arguments.gradient_accumulation_steps,
+            self.state.micro_batches,
+            self.engine.limits(),
+        );
         let mut done = 0;
-        for window in batches.chunks(self.state.arguments.gradient_accumulation_steps) {
-            // The last window may be shorter; its mean is over what it has, as the Hugging Face trainer does it.
-            let share = 1.0 / window.len() as f64;
-            let mut loss = 0.0;
-            for micro_batch in &self.pack(window) {
-                stop_if_asked(&*self.sink)?;
-                loss += share * self.micro_batch(micro_batch.as_ref(), share as f32)?;
-            }
-            done += window.len();
-            let epochs_done = f64::from(epoch - 1) + done as f64 / batches.len() as f64;
-            self.optimizer_step(loss, window.iter().map(Vec::len).sum(), epochs_done)?;
+        for window in windows {
+            watch.lap(&mut self.state.spent.seconds.pack);
+            let (pairs, micro_batches) = (window.pairs, window.micro_batches);
+            self.gradients(window)?;
+            done += micro_batches;
+            let epochs_done = f64::from(epoch - 1) + done as f64 / pairs_in_epoch as f64;
+            self.optimizer_step(pairs, epochs_done)?;
+            watch = Stopwatch::start();
         }
+        self.read_steps()?;
         self.state.epoch = epoch;
         self.meter.pause();
         self.add_time(TrainPhase::Train, started);
         Ok(())
     }
 
-    /// The micro-batches of a window. A pair alone has no negatives: its loss and gradient are exactly 0, which needs no
-    /// computing.
-    fn pack(&mut self, window: &[Vec<u32>]) -> Vec<Option<MicroBatch>> {
-        let mut watch = Stopwatch::start();
-        let pack = |rows: &Vec<u32>| {
-            (rows.len() > 1).then(|| MicroBatch::pack(self.texts.sequences_of(rows), self.token_budget))
-        };
-        let packed = window.iter().map(pack).collect();
-        watch.lap(&mut self.state.spent.seconds.pack);
-        packed
-    }
-
-    /// Adds `share` of a micro-batch's gradient to the step's and returns the loss.
-    fn micro_batch(&mut self, micro_batch: Option<&MicroBatch>, share: f32) -> Result<f64, TrainError> {
-        let dropout = DropoutKey::new(self.state.arguments.seed, self.state.micro_batches);
-        self.state.micro_batches += 1;
-        let Some(micro_batch) = micro_batch else { return Ok(0.0) };
-        let sink = &*self.sink;
-        let spent = &mut self.state.spent;
-        let keep_going = || !sink.should_stop();
-        let output = self.accumulator.add(&self.encoder, micro_batch, Some(dropout), share, spent, &keep_going)?;
-        if !output.total.is_finite() {
-            return Err(TrainError::NonFiniteLoss { step: self.state.step + 1 });
+    /// Computes the gradient of an optimizer step.
+    fn gradients(&mut self, window: Window) -> Result<(), TrainError> {
+        // The last window may be shorter; its mean is over what it has, as the Hugging Face trainer does it.
+        let share = 1.0 / window.micro_batches as f64;
+        self.state.micro_batches += window.micro_batches as u64;
+        for group in window.groups {
+            self.compute(&group, share)?;
         }
-        Ok(output.total)
+        Ok(())
     }
 
-    fn optimizer_step(&mut self, loss: f64, pairs: usize, epochs_done: f64) -> Result<(), TrainError> {
+    /// Adds a group's gradient; in smaller packs where the engine has too little memory for it.
+    fn compute(&mut self, group: &Group, share: f64) -> Result<(), TrainError> {
+        let sink = &*self.sink;
+        let keep_going = || !sink.should_stop();
+        stop_if_asked(sink)?;
+        let (engine, spent) = (&mut *self.engine, &mut self.state.spent);
+        let seed = Some(self.state.arguments.seed);
+        match group.compute(engine, seed, share, spent, &keep_going) {
+            Err(TrainError::OutOfMemory { .. }) if engine.step_down(group.size()) => {
+                let (limits, parts) = (engine.limits(), group.within(engine.limits()));
+                self.warn(format!(
+                    "the GPU's memory is too small for packs of {} tokens; going on with {}, which gives the same gradients \
+                     but computes forward twice where a micro-batch is larger",
+                    group.size().pack_tokens,
+                    limits.pack
+                ));
+                parts.iter().try_for_each(|group| self.compute(group, share))
+            }
+            result => result,
+        }
+    }
+
+    fn optimizer_step(&mut self, pairs: usize, epochs_done: f64) -> Result<(), TrainError> {
         let mut watch = Stopwatch::start();
-        // A loss of zero has no gradient to look at: no pair had negatives, or all are told apart already.
-        if !self.gradients_checked && loss > 1e-6 {
-            gradients::check(&self.encoder.parameters().specs, self.accumulator.gradients())?;
-            self.gradients_checked = true;
+        if !self.gradients_checked {
+            self.gradients_checked = self.engine.check_gradients()?;
         }
         let learning_rate = self.schedule.at(self.state.step);
-        let gradients = self.accumulator.gradients();
-        let grad_norm = self.encoder.update(|parameters| self.optimizer.step(parameters, gradients, learning_rate));
-        if !grad_norm.is_finite() {
-            return Err(TrainError::NonFiniteGradient { step: self.state.step + 1 });
-        }
-        self.accumulator.clear();
-        watch.lap(&mut self.state.spent.seconds.optimizer);
+        self.engine.step(learning_rate)?;
         self.state.step += 1;
-        self.state.unlogged_loss += loss;
-        self.state.unlogged_steps += 1;
         self.meter.step(pairs);
         let (step, total_steps) = (self.state.step, self.state.total_steps);
         self.sink.on_event(TrainEvent::Progress { step, total_steps });
         if step % self.state.arguments.logging_steps == 0 || step == total_steps {
+            let grad_norm = self.read_steps()?;
             let loss = self.state.unlogged_loss / self.state.unlogged_steps as f64;
             self.state.unlogged_loss = 0.0;
             self.state.unlogged_steps = 0;
@@ -215,7 +206,16 @@ impl<'a> Trainer<'a> {
             });
             self.state.log.push(entry);
         }
+        watch.lap(&mut self.state.spent.seconds.optimizer);
         Ok(())
+    }
+
+    /// Adds what the steps since the last reading came to to what is to be logged, and returns the last one's gradient norm.
+    fn read_steps(&mut self) -> Result<f64, TrainError> {
+        let readings = self.engine.read()?;
+        self.state.unlogged_loss += readings.iter().map(|reading| reading.loss).sum::<f64>();
+        self.state.unlogged_steps += readings.len() as u64;
+        Ok(readings.last().map_or(0.0, |reading| reading.grad_norm))
     }
 
     /// Evaluates the epoch just trained.
@@ -228,11 +228,10 @@ impl<'a> Trainer<'a> {
         self.phase(phase);
         let sink = &*self.sink;
         let mut rankings = self.texts.rankings_wanted.then(Rankings::default);
-        let values = self.evaluator.evaluate(
-            &self.encoder,
+        let values = self.engine.evaluate(
+            &self.evaluator,
             &self.texts.sequences,
             self.state.arguments.dims(),
-            self.accumulator.workspace(),
             rankings.as_mut(),
             &mut |_| !sink.should_stop(),
         )?;

@@ -71,6 +71,7 @@ impl From<&ModelError> for ApiError {
             ModelError::Malformed { .. } | ModelError::Unsupported(_) | ModelError::Tokenization(_) => {
                 Self::new(ErrorCode::UnsupportedModel, error.to_string())
             }
+            ModelError::Device(_) => Self::internal(error.to_string()),
             ModelError::Cancelled => Self::unavailable("the server stops", 10),
         }
     }

@@ -12,7 +12,7 @@ pub(crate) fn attention_by_head(
     team: &Team,
     shape: Shape<'_>,
     qkv: &[f32],
-    dropout: Option<DropoutStream>,
+    dropout: Option<DropoutStream<'_>>,
     context: &mut [f32],
 ) {
     let tokens = qkv.len() / (3 * shape.hidden());

@@ -101,7 +101,7 @@ impl Shape<'_> {
         qkv: &[f32],
         sequence: Sequence,
         head: usize,
-        dropout: Option<DropoutStream>,
+        dropout: Option<DropoutStream<'_>>,
         probabilities: &mut [f32],
         log_sums: &mut [f32],
     ) {
@@ -148,7 +148,7 @@ impl Shape<'_> {
 pub(crate) fn attention(
     shape: Shape<'_>,
     qkv: &[f32],
-    dropout: Option<DropoutStream>,
+    dropout: Option<DropoutStream<'_>>,
     context: &mut [f32],
     log_sums: &mut [f32],
 ) {
@@ -175,7 +175,7 @@ pub(crate) fn attention_backward(
     shape: Shape<'_>,
     qkv: &[f32],
     log_sums: &[f32],
-    dropout: Option<DropoutStream>,
+    dropout: Option<DropoutStream<'_>>,
     d_context: &[f32],
     d_qkv: &mut [f32],
 ) {

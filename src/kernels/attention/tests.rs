@@ -35,7 +35,7 @@ fn forward64(shape: Shape<'_>, qkv: &[f64], masks: &[Vec<f32>]) -> Vec<f64> {
 }
 
 /// Head by head the context is the same to the bit, however its rows are gathered.
-fn check_by_head(shape: Shape<'_>, qkv: &[f32], dropout: Option<DropoutStream>, expected: &[f32]) {
+fn check_by_head(shape: Shape<'_>, qkv: &[f32], dropout: Option<DropoutStream<'_>>, expected: &[f32]) {
     let (hidden, tokens) = (shape.hidden(), expected.len() / shape.hidden());
     let mut by_head = vec![f32::NAN; expected.len()];
     with_team(|team| attention_by_head(team, shape, qkv, dropout, &mut by_head));
@@ -49,7 +49,7 @@ fn check_by_head(shape: Shape<'_>, qkv: &[f32], dropout: Option<DropoutStream>, 
 }
 
 /// Forward against the definition, backward against central differences of it, in float64, at every `stride`th place.
-fn check(lengths: &[usize], heads: usize, head_size: usize, dropout: Option<DropoutStream>, stride: usize) {
+fn check(lengths: &[usize], heads: usize, head_size: usize, dropout: Option<DropoutStream<'_>>, stride: usize) {
     let mut cu_seqlens = vec![0];
     cu_seqlens.extend(lengths.iter().scan(0, |end, length| {
         *end += length;

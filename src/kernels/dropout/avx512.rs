@@ -3,18 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{DRAWS, LANES, MULTIPLIERS, ROUNDS, WEYL};
-
-/// What tells one mask from another.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mask {
-    pub(super) key: [u32; 2],
-    pub(super) unit: u32,
-    pub(super) site: u32,
-    pub(super) micro_batch: u32,
-    pub(super) threshold: u32,
-    pub(super) scale: f32,
-}
+use super::{DRAWS, LANES, MULTIPLIERS, Mask, ROUNDS, WEYL};
 
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx512f")

@@ -29,60 +29,110 @@ pub(crate) fn scale_of(threshold: u32) -> f32 {
     65536.0 / (65536 - threshold) as f32
 }
 
-/// Where masks come from: one dropout layer in one micro-batch.
+/// Where a stretch of a pack's rows (tokens, or sequences) lies: masks are named by a row's place in its micro-batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DropoutPlace {
+    /// The stretch's first row in the pack.
+    pub start: u32,
+    /// The micro-batch's number since the start of the run.
+    pub micro_batch: u64,
+    /// The number of the first row in the micro-batch.
+    pub first: u32,
+}
+
+/// The stretches of a pack, ascending, the first from row 0 on.
 #[derive(Debug, Clone, Copy)]
-pub struct DropoutStream {
-    key: [u32; 2],
-    micro_batch: u32,
+enum Places<'a> {
+    One(DropoutPlace),
+    Many(&'a [DropoutPlace]),
+}
+
+/// Where masks come from: one dropout layer over the rows of a pack, each of which has one unit or several (heads).
+#[derive(Debug, Clone, Copy)]
+pub struct DropoutStream<'a> {
+    seed: u64,
     site: u32,
     /// A 16-bit draw below this drops.
     threshold: u32,
     scale: f32,
-    /// The unit that the caller counts as 0.
-    first_unit: u32,
+    places: Places<'a>,
+    units_per_row: u32,
 }
 
-impl DropoutStream {
+impl DropoutStream<'static> {
     /// The masks of dropout layer `site` in a micro-batch; none where `rate` rounds to 0.
     #[must_use]
     pub fn new(seed: u64, micro_batch: u64, site: u32, rate: f32) -> Option<Self> {
-        let threshold = threshold_of(rate);
-        if threshold == 0 {
-            return None;
-        }
-        // The micro-batch's high half is mixed into the key; runs of 2^32 micro-batches are beyond reach anyway.
-        let key = [seed as u32, (seed >> 32) as u32 ^ (micro_batch >> 32) as u32];
-        let scale = scale_of(threshold);
-        Some(Self { key, micro_batch: micro_batch as u32, site, threshold, scale, first_unit: 0 })
+        let place = DropoutPlace { start: 0, micro_batch, first: 0 };
+        DropoutStream::with(seed, Places::One(place), site, rate, 1)
+    }
+}
+
+impl<'a> DropoutStream<'a> {
+    /// The masks of dropout layer `site` over the rows that `places` tell of, with so many units each; none where `rate`
+    /// rounds to 0.
+    ///
+    /// # Panics
+    /// Where the first place does not start at 0.
+    #[must_use]
+    pub fn over(seed: u64, places: &'a [DropoutPlace], site: u32, rate: f32, units_per_row: usize) -> Option<Self> {
+        assert!(places.first().is_some_and(|place| place.start == 0), "every row has a place");
+        Self::with(seed, Places::Many(places), site, rate, units_per_row as u32)
     }
 
-    /// The same masks for a caller that computes a part of the micro-batch and counts its units from `first_unit` on.
-    #[must_use]
-    pub fn from_unit(self, first_unit: u32) -> Self {
-        Self { first_unit, ..self }
+    fn with(seed: u64, places: Places<'a>, site: u32, rate: f32, units_per_row: u32) -> Option<Self> {
+        let threshold = threshold_of(rate);
+        let scale = scale_of(threshold);
+        (threshold > 0).then_some(Self { seed, site, threshold, scale, places, units_per_row })
+    }
+
+    /// What the generator takes for a unit of the pack.
+    fn mask(&self, unit: u32) -> Mask {
+        let (row, within) = (unit / self.units_per_row, unit % self.units_per_row);
+        let place = match self.places {
+            Places::One(place) => place,
+            Places::Many(places) => places[places.partition_point(|place| place.start <= row) - 1],
+        };
+        let Self { seed, site, threshold, scale, .. } = *self;
+        // The micro-batch's high half is mixed into the key; runs of 2^32 micro-batches are beyond reach anyway.
+        let key = [seed as u32, (seed >> 32) as u32 ^ (place.micro_batch >> 32) as u32];
+        let unit = (place.first + row - place.start) * self.units_per_row + within;
+        Mask { key, unit, site, micro_batch: place.micro_batch as u32, threshold, scale }
     }
 
     /// Multiplies `values` by the mask of `unit` (a row, say): dropped ones become 0, the others grow by the scale.
     pub(crate) fn apply(&self, unit: u32, values: &mut [f32]) {
-        let unit = self.first_unit + unit;
-        let done = self.apply_in_hardware(unit, values);
+        let mask = self.mask(unit);
+        let done = mask.apply_in_hardware(values);
         vectorized!({
             let mut factors = [0.0; LANES * DRAWS];
             for (number, values) in values[done..].chunks_mut(LANES * DRAWS).enumerate() {
-                self.factors(unit, (done / DRAWS + number * LANES) as u32, &mut factors);
+                mask.factors((done / DRAWS + number * LANES) as u32, &mut factors);
                 for (value, factor) in values.iter_mut().zip(&factors) {
                     *value *= factor;
                 }
             }
         });
     }
+}
 
+/// One unit's mask: what the generator is keyed with and counts, and what becomes of its draws.
+#[derive(Debug, Clone, Copy)]
+struct Mask {
+    key: [u32; 2],
+    unit: u32,
+    site: u32,
+    micro_batch: u32,
+    threshold: u32,
+    scale: f32,
+}
+
+impl Mask {
     /// Does what whole blocks there are where the CPU has AVX-512; returns how many values that were.
-    fn apply_in_hardware(&self, unit: u32, values: &mut [f32]) -> usize {
+    fn apply_in_hardware(self, values: &mut [f32]) -> usize {
         #[cfg(target_arch = "x86_64")]
         if avx512::is_available() {
-            let Self { key, micro_batch, site, threshold, scale, .. } = *self;
-            return avx512::apply(avx512::Mask { key, unit, site, micro_batch, threshold, scale }, values);
+            return avx512::apply(self, values);
         }
         0
     }
@@ -90,8 +140,8 @@ impl DropoutStream {
     /// The factors of `LANES` counters from `block` on. Draw `d` of lane `l` lies at `d * LANES + l`, which keeps the
     /// loops in whole registers.
     #[inline(always)]
-    fn factors(&self, unit: u32, block: u32, factors: &mut [f32; LANES * DRAWS]) {
-        let mut words = [[0_u32; LANES], [unit; LANES], [self.site; LANES], [self.micro_batch; LANES]];
+    fn factors(self, block: u32, factors: &mut [f32; LANES * DRAWS]) {
+        let mut words = [[0_u32; LANES], [self.unit; LANES], [self.site; LANES], [self.micro_batch; LANES]];
         for (lane, word) in words[0].iter_mut().enumerate() {
             *word = block + lane as u32;
         }
@@ -149,13 +199,13 @@ mod tests {
     /// Whole blocks may be computed in hardware; the plain loops give the same bits.
     #[test]
     fn hardware_and_plain_loops_agree() {
-        let stream = DropoutStream::new(7, 1 << 33 | 3, 1, 0.3).expect("the rate is above 0").from_unit(5);
+        let stream = DropoutStream::new(7, 1 << 33 | 3, 1, 0.3).expect("the rate is above 0");
         for length in [1, LANES * DRAWS, LANES * DRAWS + 1, 5 * LANES * DRAWS + 77] {
             let (mut values, mut plain) = (vec![1.0; length], vec![1.0; length]);
-            stream.apply(2, &mut values);
+            stream.apply(7, &mut values);
             let mut factors = [0.0; LANES * DRAWS];
             for (number, values) in plain.chunks_mut(LANES * DRAWS).enumerate() {
-                stream.factors(7, (number * LANES) as u32, &mut factors);
+                stream.mask(7).factors((number * LANES) as u32, &mut factors);
                 values.copy_from_slice(&factors[..values.len()]);
             }
             assert_eq!(values, plain);
@@ -165,7 +215,7 @@ mod tests {
     #[test]
     fn the_rate_and_the_mean_are_right_and_streams_differ() {
         let stream = DropoutStream::new(7, 3, 1, 0.1).expect("the rate is above 0");
-        let mask = |stream: &DropoutStream, unit: u32, length: usize| {
+        let mask = |stream: &DropoutStream<'_>, unit: u32, length: usize| {
             let mut values = vec![1.0; length];
             stream.apply(unit, &mut values);
             values
@@ -185,7 +235,13 @@ mod tests {
             assert_ne!(mask(&stream, 5, 777), mask(&other, 5, 777));
         }
         assert_ne!(mask(&stream, 5, 777), mask(&stream, 6, 777));
-        assert_eq!(mask(&stream, 16, 777), mask(&stream.from_unit(11), 5, 777));
+        // A pack of two stretches, the second of another micro-batch, with three units a row.
+        let places = [(0, 3, 11), (4, 4, 2)].map(|(start, micro_batch, first)| DropoutPlace { start, micro_batch, first });
+        let pack = DropoutStream::over(7, &places, 1, 0.1, 3).expect("the rate is above 0");
+        let next = DropoutStream::new(7, 4, 1, 0.1).expect("the rate is above 0");
+        assert_eq!(mask(&pack, 3 * 3 + 2, 777), mask(&stream, 14 * 3 + 2, 777));
+        assert_eq!(mask(&pack, 4 * 3, 777), mask(&next, 2 * 3, 777));
+        assert_eq!(mask(&pack, 9 * 3 + 1, 777), mask(&next, 7 * 3 + 1, 777));
         assert!(DropoutStream::new(1, 1, 1, 0.0).is_none());
     }
 }

@@ -70,7 +70,7 @@ impl FeedForward {
         &self,
         team: Option<&Team>,
         weights: Weights<'_>,
-        dropout: &Dropout,
+        dropout: &Dropout<'_>,
         first: usize,
         input: &[f32],
         kept: Option<&mut [f32]>,
@@ -100,7 +100,7 @@ impl FeedForward {
     pub(in crate::model) fn forward(
         &self,
         weights: Weights<'_>,
-        dropout: &Dropout,
+        dropout: &Dropout<'_>,
         input: &[f32],
         saved: &mut SavedFeedForward,
         output: &mut [f32],
@@ -123,7 +123,7 @@ impl FeedForward {
     pub(in crate::model) fn backward(
         &self,
         weights: Weights<'_>,
-        dropout: &Dropout,
+        dropout: &Dropout<'_>,
         input: &[f32],
         saved: &SavedFeedForward,
         scratch: &mut FeedForwardScratch,

@@ -19,8 +19,8 @@ use super::DropoutKey;
 
 /// The dropout of one forward pass: none at all where there is no key.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dropout {
-    key: Option<DropoutKey>,
+pub(super) struct Dropout<'a> {
+    key: Option<&'a DropoutKey>,
     hidden_rate: f32,
     attention_rate: f32,
     heads: usize,
@@ -39,33 +39,47 @@ pub(super) enum DropoutSite {
     FeedForwardOutput(usize),
 }
 
-impl Dropout {
-    pub(super) fn new(key: Option<DropoutKey>, hidden_rate: f32, attention_rate: f32, heads: usize) -> Self {
+impl DropoutSite {
+    /// Its number, which names its masks.
+    pub(super) fn number(self) -> u32 {
+        let number = match self {
+            Self::Embedding => 0,
+            Self::Probabilities(layer) => 3 * layer + 1,
+            Self::AttentionOutput(layer) => 3 * layer + 2,
+            Self::FeedForwardOutput(layer) => 3 * layer + 3,
+        };
+        number as u32
+    }
+}
+
+impl<'a> Dropout<'a> {
+    pub(super) fn new(key: Option<&'a DropoutKey>, hidden_rate: f32, attention_rate: f32, heads: usize) -> Self {
         Self { key, hidden_rate, attention_rate, heads }
     }
 
     /// The masks at one site.
-    fn stream(&self, site: DropoutSite) -> Option<DropoutStream> {
-        let DropoutKey { seed, micro_batch, first_sequence, first_token } = self.key?;
-        let (number, rate, first_unit) = match site {
-            DropoutSite::Embedding => (0, self.hidden_rate, first_token),
-            DropoutSite::Probabilities(layer) => (3 * layer + 1, self.attention_rate, first_sequence * self.heads),
-            DropoutSite::AttentionOutput(layer) => (3 * layer + 2, self.hidden_rate, first_token),
-            DropoutSite::FeedForwardOutput(layer) => (3 * layer + 3, self.hidden_rate, first_token),
-        };
-        let stream = DropoutStream::new(seed, micro_batch, number as u32, rate)?;
-        Some(stream.from_unit(first_unit as u32))
+    fn stream(&self, site: DropoutSite) -> Option<DropoutStream<'a>> {
+        let DropoutKey { seed, sequences, tokens } = self.key?;
+        match site {
+            DropoutSite::Probabilities(_) => {
+                DropoutStream::over(*seed, sequences, site.number(), self.attention_rate, self.heads)
+            }
+            DropoutSite::Embedding | DropoutSite::AttentionOutput(_) | DropoutSite::FeedForwardOutput(_) => {
+                DropoutStream::over(*seed, tokens, site.number(), self.hidden_rate, 1)
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::DropoutPart;
 
     const HEADS: usize = 4;
 
     /// The mask of a unit at a site: of a token, or of one head of a sequence.
-    fn mask(key: DropoutKey, site: DropoutSite, unit: usize) -> Vec<f32> {
+    fn mask(key: &DropoutKey, site: DropoutSite, unit: usize) -> Vec<f32> {
         let mut mask = vec![1.0; 50];
         let stream = Dropout::new(Some(key), 0.3, 0.4, HEADS).stream(site).expect("the rate is above 0");
         stream.apply(unit as u32, &mut mask);
@@ -73,14 +87,24 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_has_the_masks_of_its_place_in_the_micro_batch() {
-        let whole = DropoutKey::new(7, 9);
-        let pack = whole.from(3, 20);
+    fn a_pack_has_the_masks_of_its_places_in_the_micro_batches() {
+        let (whole, next) = (DropoutKey::new(7, 9), DropoutKey::new(7, 10));
+        let part = |micro_batch, sequence, token, first_sequence, first_token| DropoutPart {
+            micro_batch,
+            sequence,
+            token,
+            first_sequence,
+            first_token,
+        };
+        // From the fourth sequence on, which is the 21st token; after two sequences of 8 tokens together the next micro-batch.
+        let pack = DropoutKey::of(7, [part(9, 0, 0, 3, 20), part(10, 2, 8, 0, 0)]);
         for site in [DropoutSite::Embedding, DropoutSite::AttentionOutput(1), DropoutSite::FeedForwardOutput(0)] {
-            assert_eq!(mask(pack, site, 5), mask(whole, site, 25));
-            assert_ne!(mask(pack, site, 5), mask(whole, site, 5));
+            assert_eq!(mask(&pack, site, 5), mask(&whole, site, 25));
+            assert_eq!(mask(&pack, site, 9), mask(&next, site, 1));
+            assert_ne!(mask(&pack, site, 5), mask(&whole, site, 5));
         }
         let site = DropoutSite::Probabilities(1);
-        assert_eq!(mask(pack, site, 2 * HEADS + 1), mask(whole, site, 5 * HEADS + 1));
+        assert_eq!(mask(&pack, site, HEADS + 1), mask(&whole, site, 4 * HEADS + 1));
+        assert_eq!(mask(&pack, site, 3 * HEADS + 1), mask(&next, site, HEADS + 1));
     }
 }

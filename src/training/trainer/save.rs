@@ -24,11 +24,12 @@ impl Trainer<'_> {
             self.warn_if_worse_than_before(best);
         }
         let card = self.model_card();
+        let (encoder, optimizer) = self.engine.state()?;
         let written = self.checkpointer.write(epoch, |folder| {
-            self.encoder.save(folder, self.state.arguments.dims()).map_err(|error| error.to_string())?;
+            encoder.save(folder, self.state.arguments.dims()).map_err(|error| error.to_string())?;
             fs::write(folder.join("README.md"), card).map_err(|error| format!("README.md: {error}"))?;
             self.state.save(folder)?;
-            save_optimizer(&self.optimizer, folder)
+            save_optimizer(optimizer, folder)
         })?;
         self.sink.on_event(TrainEvent::Checkpoint {
             epoch,
@@ -47,7 +48,7 @@ impl Trainer<'_> {
         ModelCard {
             base_model: &self.request.base_model,
             inherited: &inherited_front_matter(&self.request.base_model_folder),
-            summary: self.encoder.summary(),
+            summary: self.engine.encoder().summary(),
             arguments: &self.state.arguments,
             train_rows: self.request.train.len(),
             eval_rows: self.request.eval.len(),

@@ -2,7 +2,7 @@
 
 use matryo::data::packing::PackedBatch;
 use matryo::domain::Precision;
-use matryo::model::{DropoutKey, Purpose, SentenceEncoder, Workspace};
+use matryo::model::{DropoutKey, DropoutPart, Purpose, SentenceEncoder, Workspace};
 use matryo::training::losses::matryoshka::MatryoshkaLoss;
 
 use crate::helpers::tiny_model::TinyModel;
@@ -22,7 +22,7 @@ fn batch(encoder: &SentenceEncoder) -> PackedBatch {
 
 fn loss(encoder: &SentenceEncoder, key: Option<DropoutKey>, gradients: Option<&mut [f32]>) -> f64 {
     let (batch, mut workspace) = (batch(encoder), Workspace::default());
-    let embeddings = encoder.forward(&batch, key, &mut workspace).to_vec();
+    let embeddings = encoder.forward(&batch, key.as_ref(), &mut workspace).to_vec();
     let dimension = encoder.summary().dimension;
     let (anchors, positives) = embeddings.split_at(embeddings.len() / 2);
     let mut d = vec![0.0; embeddings.len()];
@@ -40,13 +40,13 @@ fn loss(encoder: &SentenceEncoder, key: Option<DropoutKey>, gradients: Option<&m
 fn every_tensor_gets_its_true_gradient() {
     let key = Some(DropoutKey::new(3, 9));
     for (pooling, normalize, key) in
-        [("mean", true, None), ("mean", false, key), ("cls", true, key), ("max", false, None)]
+        [("mean", true, None), ("mean", false, key.clone()), ("cls", true, key), ("max", false, None)]
     {
         let folder = tempfile::tempdir().unwrap();
         TinyModel { pooling, normalize, dropout: 0.2, ..TinyModel::default() }.write(folder.path());
         let mut encoder = SentenceEncoder::load(folder.path()).unwrap();
         let mut gradients = vec![0.0; encoder.parameters().flat.len()];
-        loss(&encoder, key, Some(&mut gradients));
+        loss(&encoder, key.clone(), Some(&mut gradients));
         for spec in encoder.parameters().specs.clone() {
             let place = spec.offset..spec.offset + spec.len;
             let gradient = &gradients[place.clone()];
@@ -64,7 +64,7 @@ fn every_tensor_gets_its_true_gradient() {
                         *weight += (by * f64::from(*d) / norm) as f32;
                     }
                 });
-                let moved = loss(encoder, key, None);
+                let moved = loss(encoder, key.clone(), None);
                 encoder.update(|parameters| parameters.flat[place.clone()].copy_from_slice(&kept));
                 moved
             };
@@ -85,7 +85,7 @@ fn bf16_gradients_are_near_those_of_float32() {
     let gradients = |precision| {
         let encoder = SentenceEncoder::load_in(folder.path(), precision, Purpose::Training).unwrap();
         let mut gradients = vec![0.0; encoder.parameters().flat.len()];
-        let loss = loss(&encoder, key, Some(&mut gradients));
+        let loss = loss(&encoder, key.clone(), Some(&mut gradients));
         (loss, gradients, encoder.parameters().specs.clone())
     };
     let (exact_loss, exact, specs) = gradients(Precision::Float32);
@@ -125,17 +125,18 @@ fn packed_equals_one_by_one() {
         let key = DropoutKey::new(3, 9);
         let d: Vec<f32> = (0..batch.sequences() * dimension).map(|i| ((i * 37) % 19) as f32 * 0.1 - 0.9).collect();
         let (mut workspace, mut packed) = (Workspace::default(), vec![0.0; encoder.parameters().flat.len()]);
-        let together = encoder.forward(&batch, Some(key), &mut workspace).to_vec();
+        let together = encoder.forward(&batch, Some(&key), &mut workspace).to_vec();
         encoder.backward(&batch, &d, &mut workspace, &mut packed);
         let mut alone = vec![0.0; packed.len()];
         for (number, ends) in batch.cu_seqlens.windows(2).enumerate() {
             let one = PackedBatch::from_sequences([&batch.input_ids[ends[0]..ends[1]]]);
-            let place = number * dimension..(number + 1) * dimension;
-            let embedding = encoder.forward(&one, Some(key.from(number, ends[0])), &mut workspace);
-            for (alone, together) in embedding.iter().zip(&together[place.clone()]) {
+            let rows = number * dimension..(number + 1) * dimension;
+            let place = DropoutPart { micro_batch: 9, sequence: 0, token: 0, first_sequence: number, first_token: ends[0] };
+            let embedding = encoder.forward(&one, Some(&DropoutKey::of(3, [place])), &mut workspace);
+            for (alone, together) in embedding.iter().zip(&together[rows.clone()]) {
                 assert!((alone - together).abs() < 1e-5, "{precision}: {alone} and {together}");
             }
-            encoder.backward(&one, &d[place], &mut workspace, &mut alone);
+            encoder.backward(&one, &d[rows], &mut workspace, &mut alone);
         }
         let norm = packed.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
         let apart = packed.iter().zip(&alone).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
