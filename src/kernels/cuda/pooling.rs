@@ -59,14 +59,8 @@ pub(crate) fn pool_backward(
     if sequences == 0 {
         return Ok(());
     }
-    let arguments = [
-        d_tokens.into(),
-        tokens.into(),
-        cu_seqlens.into(),
-        d_pooled.into(),
-        columns.into(),
-        (kind as u32).into(),
-    ];
+    let arguments =
+        [d_tokens.into(), tokens.into(), cu_seqlens.into(), d_pooled.into(), columns.into(), (kind as u32).into()];
     let grid = [sequences, columns.div_ceil(WARP_COLUMNS), 1];
     device.launch(kernel!(numbers, "pool_backward"), grid, THREADS, 0, &arguments)
 }
