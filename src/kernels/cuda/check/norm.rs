@@ -1,9 +1,271 @@
-//! To come.
+//! Norms with bias, dropout and residual sum, forward and backward, and sums over columns.
 
-use crate::kernels::cuda::{CudaError, Device};
+use crate::kernels::cuda::dropout::{Site, draw_rows, row_words};
+use crate::kernels::cuda::norm::{
+    Kept, NormBackward, NormPlaces, ResidualNorm, RowMask, Shape, column_sums, norm_dropout_backward, residual_norm,
+    residual_norm_backward,
+};
+use crate::kernels::cuda::{Address, Buffer, CudaError, Device, Numbers, Tensor};
+use crate::kernels::dropout::DropoutStream;
+use crate::kernels::embedding::embed_dropout_backward;
+use crate::kernels::layer_norm::{Norm, dropout_backward, dropout_residual_norm, norm_backward};
+use crate::kernels::matmul::add_column_sums;
 
-use super::Comparison;
+use super::{Comparison, Random};
 
-pub(super) fn check(_device: &Device) -> Result<Vec<Comparison>, CudaError> {
-    Ok(Vec::new())
+const SEED: u64 = 0x1357_9bdf_0246_8ace;
+const MICRO_BATCH: u32 = 11;
+pub(super) const EPSILON: f32 = 1e-12;
+
+/// Rows, columns and dropout: a lane's one piece to four, with and without gaps, rows read again, more rows than blocks.
+const SIZES: [(usize, usize, f32); 10] = [
+    (1, 8, 0.0),
+    (3, 384, 0.1),
+    (33, 768, 0.1),
+    (21, 1024, 0.3),
+    (5, 264, 0.1),
+    (19, 520, 0.0),
+    (9, 1032, 0.1),
+    (1, 2048, 0.0),
+    (35, 4096, 0.1),
+    (6500, 8, 0.5),
+];
+
+/// How far rounded results may be.
+pub(super) fn tolerance(numbers: Numbers) -> f64 {
+    match numbers {
+        Numbers::Bf16 => 4e-3,
+        Numbers::Float32 => 2e-6,
+    }
+}
+
+/// A mask of rows on the device, and what the CPU draws it with.
+pub(super) struct Mask {
+    words: Option<(Buffer<u32>, usize, f32)>,
+    pub(super) stream: Option<DropoutStream>,
+}
+
+impl Mask {
+    pub(super) fn draw(device: &Device, rows: usize, columns: usize, rate: f32) -> Result<Self, CudaError> {
+        let site = Site { seed: SEED, number: 3, rate };
+        if site.is_off() {
+            return Ok(Self { words: None, stream: None });
+        }
+        let units: Vec<u32> = (0..rows as u32).collect();
+        let units = Buffer::from_slice(device, &units)?;
+        let batches = Buffer::from_slice(device, &vec![MICRO_BATCH; rows])?;
+        let words = Buffer::new(device, rows * row_words(columns))?;
+        draw_rows(device, site, columns, (units.view(), batches.view()), &words)?;
+        let stream = DropoutStream::new(SEED, MICRO_BATCH.into(), site.number, rate);
+        Ok(Self { words: Some((words, columns, site.scale())), stream })
+    }
+
+    pub(super) fn row_mask(&self) -> RowMask {
+        let mask = |(words, columns, scale): &(Buffer<u32>, usize, f32)| RowMask::new(words.view(), *columns, *scale);
+        self.words.as_ref().map_or(RowMask::NONE, mask)
+    }
+}
+
+/// A norm's weights, on both sides.
+pub(super) struct Weights {
+    pub(super) weight: Vec<f32>,
+    pub(super) shift: Vec<f32>,
+    there: [Buffer<f32>; 2],
+}
+
+impl Weights {
+    pub(super) fn new(device: &Device, random: &mut Random, columns: usize) -> Result<Self, CudaError> {
+        let (weight, shift) = (random.numbers(columns), random.numbers(columns));
+        let there = [Buffer::from_slice(device, &weight)?, Buffer::from_slice(device, &shift)?];
+        Ok(Self { weight, shift, there })
+    }
+
+    pub(super) fn places(&self) -> NormPlaces {
+        NormPlaces { weight: self.there[0].view().address(), shift: self.there[1].view().address() }
+    }
+
+    pub(super) fn norm(&self) -> Norm<'_> {
+        Norm { weight: &self.weight, bias: &self.shift, epsilon: EPSILON }
+    }
+}
+
+/// Numbers on the device, and what they were rounded to.
+pub(super) fn rounded(device: &Device, numbers: Numbers, values: &[f32]) -> Result<(Tensor, Vec<f32>), CudaError> {
+    let tensor = Tensor::from_slice(device, numbers, values)?;
+    let values = tensor.to_vec()?;
+    Ok((tensor, values))
+}
+
+fn forward(
+    device: &Device,
+    shape: Shape,
+    rate: f32,
+    random: &mut Random,
+    name: &str,
+) -> Result<Vec<Comparison>, CudaError> {
+    let Shape { numbers, rows, columns } = shape;
+    let count = rows * columns;
+    let mask = Mask::draw(device, rows, columns, rate)?;
+    let weights = Weights::new(device, random, columns)?;
+    let bias = random.numbers(columns);
+    let bias_there = Buffer::from_slice(device, &bias)?;
+    let (hidden_there, mut hidden) = rounded(device, numbers, &random.numbers(count))?;
+    let (residual_there, residual) = rounded(device, numbers, &random.numbers(count))?;
+    let from = ResidualNorm {
+        hidden: hidden_there.address(),
+        bias: bias_there.view().address(),
+        mask: mask.row_mask(),
+        residual: residual_there.address(),
+        norm: weights.places(),
+        epsilon: EPSILON,
+    };
+    let (unkept, output_there) = (Tensor::new(device, numbers, count)?, Tensor::new(device, numbers, count)?);
+    let inverse_there = Buffer::<f32>::new(device, rows)?;
+    residual_norm(device, shape, &from, Kept::NOTHING, unkept.address())?;
+    let kept = Kept { normalized: hidden_there.address(), inverse: inverse_there.view().address() };
+    residual_norm(device, shape, &from, kept, output_there.address())?;
+
+    let (mut output, mut inverse) = (vec![0.0; count], vec![0.0; rows]);
+    let norm = weights.norm();
+    dropout_residual_norm(0, &mut hidden, &bias, mask.stream, &residual, norm, &mut output, &mut inverse);
+    let allowed = tolerance(numbers);
+    let result = output_there.to_vec()?;
+    Ok(vec![
+        Comparison::new(format!("{name}, output"), &result, &output, allowed),
+        Comparison::new(format!("{name}, normalized"), &hidden_there.to_vec()?, &hidden, allowed),
+        Comparison::new(format!("{name}, 1 / deviation"), &inverse_there.to_vec()?, &inverse, 2e-6),
+        Comparison::new(format!("{name}, nothing kept"), &unkept.to_vec()?, &result, 0.0),
+    ])
+}
+
+/// What a backward leaves on the device: d_sum, d_hidden, and the gradients by weight, shift and bias.
+fn run_backward(
+    device: &Device,
+    shape: Shape,
+    masks_output: bool,
+    mask: &Mask,
+    weights: &Weights,
+    (d_output, normalized, inverse, before): (&[f32], &[f32], &[f32], &[f32]),
+) -> Result<[Vec<f32>; 3], CudaError> {
+    let Shape { numbers, rows, columns } = shape;
+    // In place, and once in another memory, which must be the same.
+    let d_sum = Tensor::from_slice(device, numbers, d_output)?;
+    let d_hidden = Tensor::new(device, numbers, rows * columns)?;
+    let normalized = Tensor::from_slice(device, numbers, normalized)?;
+    let inverse = Buffer::from_slice(device, inverse)?;
+    let gradients = Buffer::from_slice(device, before)?;
+    let mut scratch = Buffer::new(device, 0)?;
+    let place = |number: usize| gradients.view().part(number * columns, columns).address();
+    let backward = NormBackward {
+        d_output: d_sum.address(),
+        d_sum: d_sum.address(),
+        kept: Kept { normalized: normalized.address(), inverse: inverse.view().address() },
+        weight: weights.places().weight,
+        gradients: NormPlaces { weight: place(0), shift: place(1) },
+    };
+    let mask = mask.row_mask();
+    if masks_output {
+        norm_dropout_backward(device, shape, &backward, mask, place(2), &mut scratch)?;
+        return Ok([d_sum.to_vec()?, Vec::new(), gradients.to_vec()?]);
+    }
+    residual_norm_backward(device, shape, &backward, mask, (d_hidden.address(), place(2)), &mut scratch)?;
+    Ok([d_sum.to_vec()?, d_hidden.to_vec()?, gradients.to_vec()?])
+}
+
+fn backward(
+    device: &Device,
+    shape: Shape,
+    rate: f32,
+    masks_output: bool,
+    random: &mut Random,
+    name: &str,
+) -> Result<Vec<Comparison>, CudaError> {
+    let Shape { numbers, rows, columns } = shape;
+    let count = rows * columns;
+    let mask = Mask::draw(device, rows, columns, rate)?;
+    let weights = Weights::new(device, random, columns)?;
+    let (_, d_output) = rounded(device, numbers, &random.numbers(count))?;
+    let (_, normalized) = rounded(device, numbers, &random.numbers(count))?;
+    let inverse: Vec<f32> = random.numbers(rows).iter().map(|value| 1.5 + value).collect();
+    let before = random.numbers(3 * columns);
+    let inputs = (&d_output[..], &normalized[..], &inverse[..], &before[..]);
+    let results = run_backward(device, shape, masks_output, &mask, &weights, inputs)?;
+    let again = run_backward(device, shape, masks_output, &mask, &weights, inputs)?;
+
+    let (mut d_sum, mut d_hidden, mut gradients) = (d_output.clone(), vec![0.0; count], before.clone());
+    let (d_norm, d_columns) = gradients.split_at_mut(2 * columns);
+    let (d_weight, d_shift) = d_norm.split_at_mut(columns);
+    if masks_output {
+        embed_dropout_backward(0, &mut d_sum, columns, mask.stream);
+    }
+    norm_backward(&mut d_sum, &normalized, &inverse, &weights.weight, d_weight, d_shift);
+    if masks_output {
+        add_column_sums(&d_sum, d_columns);
+        d_hidden.clear();
+    } else {
+        dropout_backward(0, &d_sum, mask.stream, columns, &mut d_hidden);
+        add_column_sums(&d_hidden, d_columns);
+    }
+    let allowed = tolerance(numbers);
+    let [of_norm, of_norm_again] = [&results, &again].map(|results| &results[2][..2 * columns]);
+    let mut comparisons = vec![
+        Comparison::new(format!("{name}, d_sum"), &results[0], &d_sum, allowed),
+        Comparison::new(format!("{name}, d_hidden"), &results[1], &d_hidden, allowed),
+        // Sums of the same numbers, in another order.
+        Comparison::new(format!("{name}, d_weight and d_shift"), of_norm, &gradients[..2 * columns], 5e-6),
+        Comparison::new(format!("{name}, d_bias"), &results[2][2 * columns..], &gradients[2 * columns..], allowed),
+        Comparison::new(format!("{name}, norm's gradients again"), of_norm_again, of_norm, 0.0),
+    ];
+    for (result, again) in results.iter().zip(&again) {
+        comparisons.push(Comparison::new(format!("{name}, again"), again, result, 0.0));
+    }
+    Ok(comparisons)
+}
+
+fn sums(device: &Device, shape: Shape, random: &mut Random) -> Result<Vec<Comparison>, CudaError> {
+    let Shape { numbers, rows, columns } = shape;
+    let (there, values) = rounded(device, numbers, &random.numbers(rows * columns))?;
+    let before = random.numbers(columns);
+    let mut scratch = Buffer::new(device, 0)?;
+    let mut run = |address: Address| -> Result<Vec<f32>, CudaError> {
+        let gradient = Buffer::from_slice(device, &before)?;
+        column_sums(device, shape, address, gradient.view().address(), &mut scratch)?;
+        gradient.to_vec()
+    };
+    let (result, again) = (run(there.address())?, run(there.address())?);
+    let mut expected = before.clone();
+    add_column_sums(&values, &mut expected);
+    let name = format!("column sums of {rows} × {columns}, {numbers:?}");
+    Ok(vec![
+        Comparison::new(name.clone(), &result, &expected, 5e-6),
+        Comparison::new(format!("{name}, again"), &again, &result, 0.0),
+    ])
+}
+
+pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
+    let (mut comparisons, mut random) = (Vec::new(), Random::new(1));
+    for numbers in [Numbers::Bf16, Numbers::Float32] {
+        for (rows, columns, rate) in SIZES {
+            let shape = Shape { numbers, rows, columns };
+            let name = format!("norm of {rows} × {columns}, {numbers:?}, dropout {rate}");
+            comparisons.extend(forward(device, shape, rate, &mut random, &name)?);
+            for (masks_output, which) in [(false, "backward"), (true, "backward, dropout behind")] {
+                let name = format!("{name}, {which}");
+                comparisons.extend(backward(device, shape, rate, masks_output, &mut random, &name)?);
+            }
+        }
+        for (rows, columns) in [(1, 8), (77, 1152), (3000, 72), (300, 12_288)] {
+            comparisons.extend(sums(device, Shape { numbers, rows, columns }, &mut random)?);
+        }
+    }
+    Ok(comparisons)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn norms_are_the_cpus() {
+        let device = crate::kernels::cuda::emulator::device();
+        super::super::tests::assert_all_hold(&super::check(&device).expect("the emulator fails at nothing"));
+    }
 }

@@ -145,3 +145,80 @@ __device__ __forceinline__ float mask_factor(const u32 *row, u32 place, float sc
     if (row == 0) return 1.0f;
     return row[place >> 5] >> (place & 31) & 1u ? scale : 0.0f;
 }
+
+/// Multiplies 8 numbers, those of piece `piece` of a row (numbers 8 piece to 8 piece + 7), by their factors in the row's
+/// dropout mask; leaves them where there is no mask.
+__device__ __forceinline__ void mask8(float (&values)[8], const u32 *row, u32 piece, float scale) {
+    if (row == 0) return;
+    u32 bits = ((const unsigned char *)row)[piece];
+#pragma unroll
+    for (int i = 0; i < 8; i++) values[i] *= bits >> i & 1u ? scale : 0.0f;
+}
+
+/// The row of a mask, `[rows, row_words]`, that may be none.
+__device__ __forceinline__ const u32 *mask_row(const u32 *mask, u32 row, u32 row_words) {
+    return mask == 0 ? mask : mask + (u64)row * row_words;
+}
+
+/// Layer norm of a row that a warp takes. `read(piece, x)` gives numbers 8 piece to 8 piece + 7, `write(piece, x)` takes
+/// them normalised; both by the same lane. Returns 1 / the standard deviation. A lane holds PIECES pieces, which reach for
+/// up to 256 PIECES columns and more than 256 (PIECES - 1); with 0 it holds none and reads the row three times.
+template <int PIECES, typename Read, typename Write>
+__device__ __forceinline__ float normalize_row(u32 columns, float epsilon, Read read, Write write) {
+    const u32 lane = threadIdx.x & 31, pieces = columns / 8;
+    float sum = 0.0f, squares = 0.0f;
+    if constexpr (PIECES > 0) {
+        float x[PIECES][8];
+        const bool has_last = 32 * (PIECES - 1) + lane < pieces;
+        // Without a branch, so that all loads are under way before the first is waited for: lanes beyond the end read
+        // the row's last piece.
+#pragma unroll
+        for (int p = 0; p < PIECES; p++) read(min(32u * p + lane, pieces - 1), x[p]);
+#pragma unroll
+        for (int p = 0; p < PIECES; p++) {
+            bool mine = p < PIECES - 1 || has_last;
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum += mine ? x[p][i] : 0.0f;
+        }
+        float mean = warp_sum(sum) / (float)columns;
+#pragma unroll
+        for (int p = 0; p < PIECES; p++) {
+            bool mine = p < PIECES - 1 || has_last;
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                x[p][i] -= mean;
+                squares += mine ? x[p][i] * x[p][i] : 0.0f;
+            }
+        }
+        float inverse = 1.0f / sqrtf(warp_sum(squares) / (float)columns + epsilon);
+#pragma unroll
+        for (int p = 0; p < PIECES; p++) {
+            if (p == PIECES - 1 && !has_last) continue;
+#pragma unroll
+            for (int i = 0; i < 8; i++) x[p][i] *= inverse;
+            write(32u * p + lane, x[p]);
+        }
+        return inverse;
+    } else {
+        float x[8];
+        for (u32 piece = lane; piece < pieces; piece += WARP) {
+            read(piece, x);
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum += x[i];
+        }
+        float mean = warp_sum(sum) / (float)columns;
+        for (u32 piece = lane; piece < pieces; piece += WARP) {
+            read(piece, x);
+#pragma unroll
+            for (int i = 0; i < 8; i++) squares += (x[i] - mean) * (x[i] - mean);
+        }
+        float inverse = 1.0f / sqrtf(warp_sum(squares) / (float)columns + epsilon);
+        for (u32 piece = lane; piece < pieces; piece += WARP) {
+            read(piece, x);
+#pragma unroll
+            for (int i = 0; i < 8; i++) x[i] = (x[i] - mean) * inverse;
+            write(piece, x);
+        }
+        return inverse;
+    }
+}
