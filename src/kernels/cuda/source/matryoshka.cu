@@ -75,7 +75,7 @@ extern "C" __global__ void matryoshka_rows(float *dots, AnchorScores *scores, fl
         float *dot = dots + ((u64)d * lines + line) * stride;
         const float *before = dot - (u64)lines * stride;
         float scaled = scale * norm[own];
-        float highest = -INFINITY;
+        float highest = __uint_as_float(0xff800000u);  // Minus infinity.
         for (u32 column = threadIdx.x; column < pairs; column += blockDim.x) {
             float whole = d > 0 ? before[column] + dot[column] : dot[column];
             dot[column] = whole;
