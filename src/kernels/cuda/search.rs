@@ -120,8 +120,8 @@ impl Search {
         Ok(())
     }
 
-    /// What was found: `[dims][queries]`, dimensions in the order asked for, and for each the rows and scores of at most
-    /// `k` documents, the best first, equal scores by row.
+    /// What was found: `[dims][queries]`, dimensions in the order asked for, and for each the rows and scores of at
+    /// most `k` documents, the best first, equal scores by row.
     ///
     /// # Errors
     /// As the device says.

@@ -28,11 +28,8 @@ impl Case {
             loss = loss.with_tile_bytes(bytes);
         }
         let sum = Buffer::from_slice(device, &[BEFORE])?;
-        let there = Buffer::from_slice(device, embeddings)?;
-        let gradient = Buffer::from_slice(device, &vec![f32::NAN; embeddings.len()])?;
-        let views = (there.view(), gradient.view());
-        loss.forward_backward(views.0, self.dimension, &self.pairs, SHARE, views.1, sum.view())?;
-        Ok((sum.to_vec()?[0], gradient.to_vec()?))
+        let gradient = run(&mut loss, device, self.dimension, &self.pairs, embeddings, &sum)?;
+        Ok((sum.to_vec()?[0], gradient))
     }
 
     /// The same by the definition: what is added to the sum, and the gradient.
@@ -50,6 +47,21 @@ impl Case {
         }
         (sum, gradient.into_iter().map(|value| value as f32).collect())
     }
+}
+
+/// Adds a group's loss to `sum`; its gradient.
+fn run(
+    loss: &mut Matryoshka,
+    device: &Device,
+    dimension: usize,
+    pairs: &[usize],
+    embeddings: &[f32],
+    sum: &Buffer<f64>,
+) -> Result<Vec<f32>, CudaError> {
+    let there = Buffer::from_slice(device, embeddings)?;
+    let gradient = Buffer::from_slice(device, &vec![f32::NAN; embeddings.len()])?;
+    loss.forward_backward(there.view(), dimension, pairs, SHARE, gradient.view(), sum.view())?;
+    gradient.to_vec()
 }
 
 /// The sum of a micro-batch's cross entropies at one dimension, and `factor` times its gradient added to `gradient`.
@@ -142,21 +154,23 @@ pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
     Ok(comparisons)
 }
 
-/// A group gives what its micro-batches give one by one; where a library chooses its products by how many there are, they
-/// may differ in the last bits.
+/// A group gives what its micro-batches give one by one; where a library chooses its products by how many there are,
+/// they may differ in the last bits.
 fn one_by_one(device: &Device, random: &mut Random, case: &Case) -> Result<Vec<Comparison>, CudaError> {
     let all = embeddings(random, case);
     let (sum, gradient) = case.run(device, &all)?;
-    let (mut one_sum, mut one_gradient) = (BEFORE, Vec::new());
+    // The shortest first, so that its room must grow, and what others left there must not show.
+    let mut loss = Matryoshka::new(device, &case.dims, &case.weights, SCALE)?;
+    let one_sum = Buffer::from_slice(device, &[BEFORE])?;
+    let mut one_gradient = Vec::new();
     let mut rest = &all[..];
-    for pairs in &case.pairs {
-        let (mine, others) = rest.split_at(2 * pairs * case.dimension);
+    for pairs in case.pairs.iter().rev() {
+        let (others, mine) = rest.split_at(rest.len() - 2 * pairs * case.dimension);
         rest = others;
-        let alone = Case { dims: case.dims.clone(), weights: case.weights.clone(), pairs: vec![*pairs], ..*case };
-        let (sum, gradient) = alone.run(device, mine)?;
-        one_sum += sum - BEFORE;
-        one_gradient.extend(gradient);
+        one_gradient.push(run(&mut loss, device, case.dimension, &[*pairs], mine, &one_sum)?);
     }
+    one_gradient.reverse();
+    let (one_sum, one_gradient) = (one_sum.to_vec()?[0], one_gradient.concat());
     Ok(vec![
         Comparison::new("Matryoshka loss one by one: sum", &[sum as f32], &[one_sum as f32], 1e-6),
         Comparison::new("Matryoshka loss one by one: gradient", &gradient, &one_gradient, 1e-6),

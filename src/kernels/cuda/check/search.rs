@@ -20,8 +20,8 @@ struct Case {
 }
 
 impl Case {
-    /// What the device finds in chunks of so many documents, the last chunk first where `backwards`, with tiles of so many
-    /// bytes and documents.
+    /// What the device finds in chunks of so many documents, the last chunk first where `backwards`, with tiles of so
+    /// many bytes and documents.
     fn found(
         &self,
         device: &Device,
@@ -122,8 +122,8 @@ pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
     Ok(comparisons)
 }
 
-/// Small whole numbers, whose products are exact however they are added: many documents are the same, and score the same in
-/// whatever chunks and order they come.
+/// Small whole numbers, whose products are exact however they are added: many documents are the same, and score the
+/// same in whatever chunks and order they come.
 fn ties(device: &Device, random: &mut Random) -> Result<Vec<Comparison>, CudaError> {
     let documents = 1800;
     let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.below(7) as f32 - 3.0).collect() };
@@ -131,7 +131,8 @@ fn ties(device: &Device, random: &mut Random) -> Result<Vec<Comparison>, CudaErr
     let rows = shuffled(random, documents.len() / 3);
     let case = Case { dimension: 3, queries, documents, rows, dims: vec![1, 3], k: 100 };
     let at_once = case.found(device, 1800, false, None)?;
-    // Proportional documents have the same cosine, but for a last bit; the plain sort is of the device's own formula here.
+    // Proportional documents have the same cosine, but for a last bit; the plain sort is of the device's own formula
+    // here.
     let scale = |row: &[f32], dim: usize| {
         let squares: f64 = row[..dim].iter().map(|value| f64::from(*value).powi(2)).sum();
         if squares > 0.0 { (1.0 / squares.sqrt()) as f32 } else { 0.0 }
@@ -165,19 +166,20 @@ fn strange(device: &Device) -> Result<Comparison, CudaError> {
     let case = Case {
         dimension: 2,
         queries: vec![1.0, 0.0, 0.0, 0.0, nan, 1.0],
-        documents: vec![1.0, 0.0, nan, 1.0, 0.0, 0.0, -1.0, 0.0, -0.0, 3.0],
-        rows: vec![4, 1, 3, 2, 0],
+        // The last one's similarity to the first query is too small for a number, and would be -0.
+        documents: vec![1.0, 0.0, nan, 1.0, 0.0, 0.0, -1.0, 0.0, -0.0, 3.0, -1e-30, 1e20],
+        rows: vec![4, 1, 3, 2, 5, 0],
         dims: vec![2],
         k: 8,
     };
     let least = f32::NEG_INFINITY;
     let expected = vec![vec![
-        vec![(4, 1.0), (0, 0.0), (3, 0.0), (2, -1.0), (1, least)],
-        vec![(0, 0.0), (2, 0.0), (3, 0.0), (4, 0.0), (1, least)],
-        vec![(0, least), (1, least), (2, least), (3, least), (4, least)],
+        vec![(4, 1.0), (0, 0.0), (3, 0.0), (5, 0.0), (2, -1.0), (1, least)],
+        vec![(0, 0.0), (2, 0.0), (3, 0.0), (4, 0.0), (5, 0.0), (1, least)],
+        vec![(0, least), (1, least), (2, least), (3, least), (4, least), (5, least)],
     ]];
     let mut mistakes = 0;
-    for chunk in 1..=5 {
+    for chunk in 1..=6 {
         let found = case.found(device, chunk, false, None)?;
         mistakes += usize::from(found != expected);
         mistakes += found.concat().concat().iter().filter(|hit| hit.1 == 0.0 && hit.1.is_sign_negative()).count();

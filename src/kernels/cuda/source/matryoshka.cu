@@ -4,9 +4,9 @@
 //   norms: one over the length of the row cut to the dimension,
 //   along: how far the row's gradient goes along the row itself, which normalising takes back.
 // A tile is `rows` anchors of each of some micro-batches of equal size, of which the first begins at `first_row`. Its
-// `dots`, `[dims, batches, rows, stride]` with a column for each positive, first hold the products over the columns from
-// the dimension before to this one; then (rows) whole dot products; then (gradient) the sum of the gradients by the dot
-// products of this and all larger dimensions, which is what the columns between the two dimensions' ends meet.
+// `dots`, `[dims, batches, rows, stride]` with a column for each positive, first hold the products over the columns
+// from the dimension before to this one; then (rows) whole dot products; then (gradient) the sum of the gradients by
+// the dot products of this and all larger dimensions, which is what the columns between the two dimensions' ends meet.
 
 /// The first row of a tile's micro-batch.
 __device__ __forceinline__ u32 tile_base(u32 first_row, u32 batch, u32 pairs) {
@@ -53,14 +53,14 @@ __device__ __forceinline__ float tile_row_max(float value, float *room) {
 struct __align__(16) AnchorScores {
     /// The scale by the anchor's inverse norm, the highest score, the sum of the exponentials of the scores less that.
     float scaled, highest, total;
-    /// What its own positive's probability is short of 1. Of a good model it is little, and 1 less what is nearly 1 would
-    /// have few digits.
+    /// What its own positive's probability is short of 1. Of a good model it is little, and 1 less what is nearly 1
+    /// would have few digits.
     float missing;
 };
 
 /// Adds up dot products, and takes each anchor's weighted loss to `losses`, `[all_rows]`, its part of `along`, and its
-/// `scores`, `[dims, batches, rows]`. `factor` is the micro-batch's share by its pairs; `first_anchor` the tile's first. A
-/// block takes an anchor: the grid is rows by batches.
+/// `scores`, `[dims, batches, rows]`. `factor` is the micro-batch's share by its pairs; `first_anchor` the tile's
+/// first. A block takes an anchor: the grid is rows by batches.
 extern "C" __global__ void matryoshka_rows(float *dots, AnchorScores *scores, float *along, double *losses,
                                            const float *norms, const float *weights, u32 dim_count, u32 all_rows,
                                            u32 first_row, u32 first_anchor, u32 pairs, u32 stride, float scale,
@@ -110,8 +110,8 @@ extern "C" __global__ void matryoshka_rows(float *dots, AnchorScores *scores, fl
 }
 
 /// Turns dot products into gradients by them, and sums up for each positive what goes to `along`: for every 32 anchors
-/// one line of `partial`, `[dims, batches, row blocks, pairs]`. A block of 8 warps takes 32 anchors and 32 positives: the
-/// grid is blocks of positives by blocks of anchors by batches.
+/// one line of `partial`, `[dims, batches, row blocks, pairs]`. A block of 8 warps takes 32 anchors and 32 positives:
+/// the grid is blocks of positives by blocks of anchors by batches.
 extern "C" __global__ void matryoshka_gradient(float *dots, float *partial, const AnchorScores *scores,
                                                const float *norms, const float *weights, u32 dim_count, u32 all_rows,
                                                u32 first_row, u32 first_anchor, u32 rows, u32 pairs, u32 stride,
@@ -147,8 +147,8 @@ extern "C" __global__ void matryoshka_gradient(float *dots, float *partial, cons
     }
 }
 
-/// Adds a tile's `partial` lines to `along` of the positives, or writes them there where `add` is 0. The grid is blocks of
-/// positives by dimensions by batches.
+/// Adds a tile's `partial` lines to `along` of the positives, or writes them there where `add` is 0. The grid is blocks
+/// of positives by dimensions by batches.
 extern "C" __global__ void matryoshka_columns(float *along, const float *partial, const float *norms, u32 all_rows,
                                               u32 first_row, u32 pairs, u32 row_blocks, u32 add) {
     u32 column = blockIdx.x * blockDim.x + threadIdx.x, batch = blockIdx.z;
@@ -161,8 +161,8 @@ extern "C" __global__ void matryoshka_columns(float *along, const float *partial
     along[place] = add ? along[place] + sum : sum;
 }
 
-/// Takes back from each row's gradient what goes along the row itself; columns beyond all dimensions get 0. A block takes a
-/// row.
+/// Takes back from each row's gradient what goes along the row itself; columns beyond all dimensions get 0. A block
+/// takes a row.
 extern "C" __global__ void matryoshka_take_back(float *gradient, const float *embeddings, const float *along,
                                                 const u32 *dims, u32 dim_count, u32 all_rows, u32 dimension) {
     u32 row = blockIdx.x;

@@ -1,14 +1,14 @@
-// Exact search: the k best documents for each query, kept as sorted lists of keys. A key is the score's bits, turned so that
-// they order as the scores do, before the inverted row: the larger key is the better hit, and no two are the same, so a
-// list does not depend on the order in which documents come. 0 is no hit; every hit's key is more.
+// Exact search: the k best documents for each query, kept as sorted lists of keys. A key is the score's bits, turned so
+// that they order as the scores do, before the inverted row: the larger key is the better hit, and no two are the same,
+// so a list does not depend on the order in which documents come. 0 is no hit; every hit's key is more.
 
 /// Keys that a block of `search_merge` has room for: the list, and documents that may come in. It is a power of two.
 #define SEARCH_ROOM 2048
 /// Documents that each thread looks at between two barriers.
 #define SEARCH_WIDTH 4
 
-/// One over the length of rows cut to each of `dims`, ascending, to `scales`, `[dims, stride]`; 0 for a row of zeros, whose
-/// similarity to anything is then 0. A warp takes a row.
+/// One over the length of rows cut to each of `dims`, ascending, to `scales`, `[dims, stride]`; 0 for a row of zeros,
+/// whose similarity to anything is then 0. A warp takes a row.
 extern "C" __global__ void search_scales(float *scales, const float *embeddings, const u32 *dims, u32 dim_count,
                                          u32 rows, u32 stride, u32 dimension) {
     u32 row = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x & 31;
@@ -30,8 +30,8 @@ __device__ __forceinline__ u32 search_order(float score) {
     return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
-/// Sorts `count` keys, of which none is beyond SEARCH_ROOM, the largest first. All threads of the block must come, after a
-/// barrier, and leave with one.
+/// Sorts `count` keys, of which none is beyond SEARCH_ROOM, the largest first. All threads of the block must come,
+/// after a barrier, and leave with one.
 __device__ __forceinline__ void search_sort(u64 *keys, u32 count) {
     u32 all = 2;
     while (all < count) all *= 2;

@@ -1,20 +1,17 @@
-//! MatryoshkaLoss over MultipleNegativesRankingLoss on the device, for a group of micro-batches at once: the CPU engine's
-//! (`training/losses/matryoshka.rs`), each micro-batch's positives being negatives of its own anchors alone.
+//! MatryoshkaLoss over MultipleNegativesRankingLoss on the device, for a group of micro-batches at once: the CPU
+//! engine's (`training/losses/matryoshka.rs`), each micro-batch's positives being negatives of its own anchors alone.
 //!
 //! Products over the columns from one dimension to the next make all dimensions' scores, and the gradients by them go
 //! back through the same columns once. Micro-batches of the same size that stand one after the other share products; a
 //! large one is cut into tiles of anchors.
 
-use super::{Address, Buffer, CudaError, Device, Matrix, Numbers, Product, View};
+mod tiles;
 
-/// Bytes that the scores of a tile may take at all dimensions together.
-const TILE_BYTES: usize = 64 << 20;
-/// Anchors whose gradients one block of `matryoshka_gradient` adds up, and positives that it takes.
-const BLOCK: usize = 32;
+use super::{Address, Buffer, CudaError, Device, Matrix, Numbers, Product, View};
+use tiles::{BLOCK, TILE_BYTES, Tile, runs, tiles};
+
 /// Numbers of the kernels' `AnchorScores`.
 const SCORES: usize = 4;
-/// The most blocks that a launch may have beside its first direction.
-const MOST_BATCHES: usize = 65_535;
 
 /// The loss, and room on the device that it needs; it grows with the largest group.
 #[derive(Debug)]
@@ -48,73 +45,6 @@ struct Group {
     dimension: usize,
     rows: usize,
     share: f32,
-}
-
-/// `rows` anchors from `first_anchor` on of each of `batches` micro-batches of `pairs` pairs, of which the first begins
-/// at row `first_row` of the group.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Tile {
-    first_row: usize,
-    batches: usize,
-    pairs: usize,
-    first_anchor: usize,
-    rows: usize,
-}
-
-impl Tile {
-    /// From one anchor's dot products to the next's: a multiple of 16 bytes.
-    fn stride(&self) -> usize {
-        self.pairs.next_multiple_of(4)
-    }
-
-    /// Anchors of all its micro-batches.
-    fn lines(&self) -> usize {
-        self.batches * self.rows
-    }
-
-    fn row_blocks(&self) -> usize {
-        self.rows.div_ceil(BLOCK)
-    }
-
-    /// Rows `from..from + rows` and some columns of every micro-batch, of a matrix like the embeddings.
-    fn part(&self, matrix: View<f32>, dimension: usize, from: usize, rows: usize, columns: (usize, usize)) -> Matrix {
-        let address = matrix.address().plus(((self.first_row + from) * dimension + columns.0) * size_of::<f32>());
-        let part = Matrix::dense(address, Numbers::Float32, rows, columns.1 - columns.0);
-        part.strided(dimension).batched(2 * self.pairs * dimension)
-    }
-}
-
-/// Runs of micro-batches of the same size: (pairs, how many).
-fn runs(pairs: &[usize]) -> impl Iterator<Item = (usize, usize)> {
-    pairs.chunk_by(|a, b| a == b).map(|run| (run[0], run.len()))
-}
-
-/// The tiles of `batches` micro-batches of `pairs` pairs from `first_row` on, whose scores at all dimensions take at
-/// most `tile_bytes` wherever that leaves one anchor.
-fn tiles(first_row: usize, pairs: usize, batches: usize, dims: usize, tile_bytes: usize) -> Vec<Tile> {
-    let whole = Tile { first_row, batches, pairs, first_anchor: 0, rows: pairs };
-    let anchors = (tile_bytes / (dims * whole.stride() * size_of::<f32>())).max(1);
-    if anchors < pairs {
-        let rows = if anchors > BLOCK { anchors / BLOCK * BLOCK } else { anchors };
-        let of_batch = |batch: usize| {
-            let first_row = first_row + batch * 2 * pairs;
-            let firsts = (0..pairs).step_by(rows);
-            firsts.map(move |first| Tile {
-                first_row,
-                batches: 1,
-                first_anchor: first,
-                rows: rows.min(pairs - first),
-                ..whole
-            })
-        };
-        return (0..batches).flat_map(of_batch).collect();
-    }
-    let at_once = (anchors / pairs).min(MOST_BATCHES);
-    let of_batches = |first: usize| {
-        let (first_row, batches) = (first_row + first * 2 * pairs, at_once.min(batches - first));
-        Tile { first_row, batches, ..whole }
-    };
-    (0..batches).step_by(at_once).map(of_batches).collect()
 }
 
 impl Matryoshka {
@@ -159,10 +89,10 @@ impl Matryoshka {
         Self { tile_bytes, ..self }
     }
 
-    /// Adds `share` times each micro-batch's loss to `loss[0]`, and writes `share` times its gradient to `d_embeddings`,
-    /// every number of it. `embeddings` and `d_embeddings` are `[rows, dimension]`; micro-batch b takes `2 * pairs[b]`
-    /// rows after those before it, anchors first, then their positives in the same order. A loss that is not finite
-    /// makes the sum so.
+    /// Adds `share` times each micro-batch's loss to `loss[0]`, and writes `share` times its gradient to
+    /// `d_embeddings`, every number of it. `embeddings` and `d_embeddings` are `[rows, dimension]`; micro-batch b takes
+    /// `2 * pairs[b]` rows after those before it, anchors first, then their positives in the same order. A loss that is
+    /// not finite makes the sum so.
     ///
     /// # Errors
     /// As the device says.
@@ -332,36 +262,4 @@ impl Matryoshka {
 /// A product of exact float32 factors.
 fn product(left: Matrix, right: Matrix, result: Matrix, add: bool, batches: usize) -> Product {
     Product { left, right, result, bias: None, add, batches, tf32: false }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tiles_stay_within_their_bytes_and_cover_all_anchors() {
-        // 16 micro-batches of 32 pairs go at once.
-        let recipe = tiles(0, 32, 16, 5, TILE_BYTES);
-        assert_eq!(recipe, [Tile { first_row: 0, batches: 16, pairs: 32, first_anchor: 0, rows: 32 }]);
-        for (pairs, batches, bytes) in
-            [(8192, 1, TILE_BYTES), (65, 3, 5 * 68 * 4 * 40), (9, 7, 5 * 12 * 4 * 20), (3, 2, 1)]
-        {
-            let tiles = tiles(10, pairs, batches, 5, bytes);
-            let mut row = (10, 0);
-            for tile in &tiles {
-                assert!(5 * tile.lines() * tile.stride() * 4 <= bytes || tile.lines() == 1);
-                assert_eq!((tile.first_row, tile.first_anchor), row);
-                row.1 += tile.rows;
-                if row.1 == pairs {
-                    row = (row.0 + tile.batches * 2 * pairs, 0);
-                }
-            }
-            assert_eq!(row, (10 + batches * 2 * pairs, 0));
-        }
-    }
-
-    #[test]
-    fn runs_are_of_equal_sizes() {
-        assert!(runs(&[32, 32, 9, 32]).eq([(32, 2), (9, 1), (32, 1)]));
-    }
 }
