@@ -16,6 +16,8 @@ pub(crate) mod gelu;
 pub(crate) mod matryoshka;
 mod memory;
 pub(crate) mod norm;
+#[cfg(feature = "cuda")]
+pub(crate) mod nvidia;
 pub(crate) mod pooling;
 pub(crate) mod search;
 mod source;
