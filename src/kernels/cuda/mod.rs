@@ -23,7 +23,7 @@ pub(crate) mod search;
 mod source;
 
 #[cfg(test)]
-mod emulator;
+pub(crate) mod emulator;
 
 pub(crate) use driver::{Address, Argument, Description, Driver, Free, Launch, Matrix, Numbers, Product, kernel};
 pub use error::CudaError;

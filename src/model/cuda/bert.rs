@@ -113,7 +113,7 @@ impl Bert {
         if dropout.is_some() {
             workspace.reserve_masks(&self.config, batch.tokens(), workspace.pack.mask_groups)?;
         }
-        let mut pass = Pass { bert: self, device, weights, dropout, workspace };
+        let pass = Pass { bert: self, device, weights, dropout, workspace };
         let hidden = pass.hidden(0, keep);
         let shape = pass.shape();
         let mask = pass.row_mask(DropoutSite::Embedding)?;

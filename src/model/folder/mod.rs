@@ -241,7 +241,7 @@ fn read_frozen(folder: &Path, config: &EncoderConfig) -> Result<Vec<FrozenTensor
 
 #[cfg(test)]
 #[path = "../../../tests/it/helpers/tiny_model.rs"]
-mod tiny_model;
+pub(crate) mod tiny_model;
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ pub(super) fn tolerance(numbers: Numbers) -> f64 {
 /// A mask of rows on the device, and what the CPU draws it with.
 pub(super) struct Mask {
     words: Option<(Buffer<u32>, usize, f32)>,
-    pub(super) stream: Option<DropoutStream>,
+    pub(super) stream: Option<DropoutStream<'static>>,
 }
 
 impl Mask {
