@@ -16,7 +16,8 @@ const SEED: u64 = 0x1357_9bdf_0246_8ace;
 const MICRO_BATCH: u32 = 11;
 pub(super) const EPSILON: f32 = 1e-12;
 
-/// Rows, columns and dropout: a lane's one piece to four, with and without gaps, rows read again, more rows than blocks.
+/// Rows, columns and dropout: a lane's one piece to four, with and without gaps, rows read again, more rows than
+/// blocks.
 const SIZES: [(usize, usize, f32); 10] = [
     (1, 8, 0.0),
     (3, 384, 0.1),
@@ -41,8 +42,8 @@ pub(super) fn tolerance(numbers: Numbers) -> f64 {
 /// How far a gradient may be that is a sum of numbers which were not rounded, against the same in float64.
 pub(super) const SUM_TOLERANCE: f64 = 1e-6;
 
-/// `before` and the sums of the columns of `values`, taken in float64: over thousands of rows that cancel each other, the
-/// CPU engine's own sums would be further from the truth than the device's, which are of fewer numbers each.
+/// `before` and the sums of the columns of `values`, taken in float64: over thousands of rows that cancel each other,
+/// the CPU engine's own sums would be further from the truth than the device's, which are of fewer numbers each.
 pub(super) fn with_column_sums(before: &[f32], values: &[f32]) -> Vec<f32> {
     let mut sums: Vec<f64> = before.iter().map(|value| f64::from(*value)).collect();
     for row in values.chunks_exact(before.len()) {
