@@ -45,6 +45,9 @@ impl Stretches {
     ///
     /// # Errors
     /// As the device says.
+    ///
+    /// # Panics
+    /// Where they are not so, or beyond 32 bits.
     pub(crate) fn new(device: &Device, groups: &[(Range<usize>, bool)]) -> Result<Self, CudaError> {
         let word = |value: usize| u32::try_from(value).expect("the parameters' number fits 32 bits");
         let groups: Vec<_> = groups.iter().filter(|(range, _)| !range.is_empty()).collect();
@@ -96,8 +99,8 @@ pub(crate) struct State {
     pub(crate) shadow_numbers: Numbers,
 }
 
-/// One step over `stretches`; what lies outside of them stays. `norm` is that of the gradient ([`euclidean_norm`]): where
-/// it is not finite, nothing changes at all, not even the gradient.
+/// One step over `stretches`; what lies outside of them stays. `norm` is that of the gradient ([`euclidean_norm`]):
+/// where it is not finite, nothing changes at all, not even the gradient.
 ///
 /// # Errors
 /// As the device says.

@@ -132,11 +132,14 @@ impl GatherPlan {
     }
 }
 
-/// Adds each token's row of `d_rows` (`[tokens, columns]`) to its row of a table's `gradient` (float32), as `plan` says,
-/// whose words lie on the device at `words`. Partial sums go to `scratch`.
+/// Adds each token's row of `d_rows` (`[tokens, columns]`) to its row of a table's `gradient` (float32), as `plan`
+/// says, whose words lie on the device at `words`. Partial sums go to `scratch`.
 ///
 /// # Errors
 /// As the device says.
+///
+/// # Panics
+/// Where the plan is that of other tokens.
 pub(crate) fn add_gathered(
     device: &Device,
     shape: Shape,

@@ -24,9 +24,9 @@ pub(crate) fn gelu(
     device.launch(kernel!(numbers, "gelu"), [pieces.div_ceil(THREADS), 1, 1], THREADS, 0, &arguments)
 }
 
-/// Turns `d`, the gradient by GELU's output, into that by its input, `hidden`, in place; writes the output to `activated`
-/// once more, so that it need not be kept; and adds the sums of d's columns to `d_bias` (float32, `[columns]`). All three
-/// are `[rows, columns]`, none the same memory as another. Partial sums go to `scratch`.
+/// Turns `d`, the gradient by GELU's output, into that by its input, `hidden`, in place; writes the output to
+/// `activated` once more, so that it need not be kept; and adds the sums of d's columns to `d_bias` (float32,
+/// `[columns]`). All three are `[rows, columns]`, none the same memory as another. Partial sums go to `scratch`.
 ///
 /// # Errors
 /// As the device says.

@@ -161,9 +161,9 @@ pub(crate) struct NormBackward {
     pub(crate) gradients: NormPlaces,
 }
 
-/// Backward of [`residual_norm`]: writes `d_sum`, then `d_hidden` (`[rows, columns]`), which is `d_sum` times the mask that
-/// forward took; adds to the gradients of the norm and, the sums of d_hidden's columns, to that of the bias, `d_bias`.
-/// `d_hidden` may be none where nothing was dropped, as it equals `d_sum` then. Partial sums go to `scratch`.
+/// Backward of [`residual_norm`]: writes `d_sum`, then `d_hidden` (`[rows, columns]`), which is `d_sum` times the mask
+/// that forward took; adds to the gradients of the norm and, the sums of d_hidden's columns, to that of the bias,
+/// `d_bias`. `d_hidden` may be none where nothing was dropped, as it equals `d_sum` then. Partial sums go to `scratch`.
 ///
 /// # Errors
 /// As the device says.
@@ -179,8 +179,8 @@ pub(crate) fn residual_norm_backward(
     norm_backward(device, shape, backward, (masks, mask.row_words, scale), d_hidden, d_bias, scratch)
 }
 
-/// Backward of a norm whose output was dropped out (the embeddings'): multiplies `d_output` by the mask, writes `d_sum`,
-/// adds to the gradients of the norm, and the sums of d_sum's columns to `d_columns` (float32, `[columns]`).
+/// Backward of a norm whose output was dropped out (the embeddings'): multiplies `d_output` by the mask, writes
+/// `d_sum`, adds to the gradients of the norm, and the sums of d_sum's columns to `d_columns` (float32, `[columns]`).
 ///
 /// # Errors
 /// As the device says.
@@ -212,9 +212,13 @@ fn norm_backward(
     }
     let NormBackward { d_output, d_sum, kept, weight, gradients } = *backward;
     if columns <= MOST_HELD {
-        // As many blocks as run at once on the largest devices, of a few rows at least for each warp: each block writes
-        // three rows of sums.
-        let block_rows = rows.div_ceil(396).max(4 * ROW_WARPS).next_multiple_of(ROW_WARPS);
+        // As many blocks as an H100's 132 multiprocessors run at once, three or two each as registers allow, whatever
+        // the device; and a few rows at least for each warp, as each block writes three rows of sums.
+        let most_blocks = match (columns.div_ceil(WARP_COLUMNS), numbers) {
+            (1 | 2, _) | (3, Numbers::Bf16) => 3 * 132,
+            _ => 2 * 132,
+        };
+        let block_rows = rows.div_ceil(most_blocks).max(4 * ROW_WARPS).next_multiple_of(ROW_WARPS);
         let blocks = rows.div_ceil(block_rows);
         scratch.grow(blocks * 3 * columns)?;
         let arguments = [

@@ -65,8 +65,8 @@ pub(crate) fn pool_backward(
     device.launch(kernel!(numbers, "pool_backward"), grid, THREADS, 0, &arguments)
 }
 
-/// Divides each row of `values` by its norm, or by 1e-12 where that is more, which goes to `norms` (`[rows]`); all float32,
-/// `values` and `normalized` `[rows, columns]`.
+/// Divides each row of `values` by its norm, or by 1e-12 where that is more, which goes to `norms` (`[rows]`); all
+/// float32, `values` and `normalized` `[rows, columns]`.
 ///
 /// # Errors
 /// As the device says.

@@ -4,8 +4,8 @@
 #define SQUARES_WARPS 8
 #define NORM_WARPS 32
 
-/// The sum of squares of each 65,536 numbers: squares of four are added in float32, all else in float64. A square beyond
-/// float32 makes the sum infinite.
+/// The sum of squares of each 65,536 numbers: squares of four are added in float32, all else in float64. A square
+/// beyond float32 makes the sum infinite.
 extern "C" __global__ void sum_of_squares(double *partials, const float *__restrict__ values, u32 count) {
     __shared__ double of_warps[SQUARES_WARPS];
     const u64 block = (u64)blockIdx.x * SQUARES_BLOCK;

@@ -1,5 +1,5 @@
-// Sums of embedding rows, normalised and dropped out, and the way their gradient goes back into the tables. Instances and
-// alignment as norm.cu says.
+// Sums of embedding rows, normalised and dropped out, and the way their gradient goes back into the tables. Instances
+// and alignment as norm.cu says.
 
 /// output = dropout(norm(words[id] + positions[position] + token_type)). `normalized` and `inverse` may be none.
 template <int PIECES, typename T>
@@ -67,9 +67,9 @@ __device__ __forceinline__ void add8(float *to, const float (&values)[8]) {
     store8(to, there);
 }
 
-/// Sums the gradient rows of each segment's tokens, in their order: to the segment's row of the table's gradient where it
-/// is the row's only one, else to its slot of `partials`. A warp takes 256 columns of a segment, blocks are (segments,
-/// columns / 256).
+/// Sums the gradient rows of each segment's tokens, in their order: to the segment's row of the table's gradient where
+/// it is the row's only one, else to its slot of `partials`. A warp takes 256 columns of a segment, blocks are
+/// (segments, columns / 256).
 template <typename T>
 __device__ __forceinline__ void gather_rows(float *gradient, float *partials, const T *d_rows, const u32 *tokens,
                                             const u32 *starts, const u32 *rows, const u32 *slots, u32 segments,

@@ -34,8 +34,8 @@ extern "C" __global__ void gelu_f32(float *activated, const float *hidden, u32 p
     gelu(activated, hidden, pieces);
 }
 
-/// Turns `d`, the gradient by GELU's output, into that by its input, writes the output anew, and sums d's columns; blocks
-/// and `partials` as `sum_tile` says.
+/// Turns `d`, the gradient by GELU's output, into that by its input, writes the output anew, and sums d's columns;
+/// blocks and `partials` as `sum_tile` says.
 template <typename T>
 __device__ __forceinline__ void gelu_backward(T *d, T *activated, float *partials, const T *hidden, u32 rows,
                                               u32 columns, u32 block_rows) {

@@ -1,8 +1,9 @@
-// Layer norms with what stands before them (bias, dropout, residual sum), and sums over columns. A warp takes a row; rows
-// of up to 1,024 columns stay in registers, in instances `_1` to `_4` for so many pieces of 256 columns, longer ones are
-// read again (`_any`). Columns are a multiple of 8; rows and float32 arrays begin at multiples of 16 bytes.
+// Layer norms with what stands before them (bias, dropout, residual sum), and sums over columns. A warp takes a row;
+// rows of up to 1,024 columns stay in registers, in instances `_1` to `_4` for so many pieces of 256 columns, longer
+// ones are read again (`_any`). Columns are a multiple of 8; rows and float32 arrays begin at multiples of 16 bytes.
 
-/// output = norm(residual + dropout(hidden + bias)). `normalized` and `inverse` may be none; `normalized` may be `hidden`.
+/// output = norm(residual + dropout(hidden + bias)). `normalized` and `inverse` may be none; `normalized` may be
+/// `hidden`.
 template <int PIECES, typename T>
 __device__ __forceinline__ void residual_norm(T *normalized, float *inverse, T *output, const T *hidden,
                                               const T *residual, const float *bias, const float *weight,
@@ -289,8 +290,8 @@ extern "C" __global__ void column_sums_f32(float *partials, const float *values,
 
 #define ADDING_WARPS 16
 
-/// Adds `partials`, `[parts, width]`, to gradients of `columns` numbers each, width / columns of them, of which some may be
-/// none: every warp the parts that are its number modulo 16, then the warps in order. A block takes 32 columns.
+/// Adds `partials`, `[parts, width]`, to gradients of `columns` numbers each, width / columns of them, of which some
+/// may be none: every warp the parts that are its number modulo 16, then the warps in order. A block takes 32 columns.
 extern "C" __global__ void add_partials(float *gradient0, float *gradient1, float *gradient2,
                                         const float *__restrict__ partials, u32 parts, u32 width, u32 columns) {
     __shared__ float of_warps[ADDING_WARPS][WARP];

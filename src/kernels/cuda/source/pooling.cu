@@ -50,8 +50,8 @@ extern "C" __global__ void pool_f32(float *pooled, const float *__restrict__ tok
     pool(pooled, tokens, cu_seqlens, columns, kind);
 }
 
-/// Writes the gradient by all tokens, given that by the pooled embeddings; that of a maximum goes to the first token that
-/// has it. Blocks and warps as in `pool`; `tokens` is read for the maximum alone.
+/// Writes the gradient by all tokens, given that by the pooled embeddings; that of a maximum goes to the first token
+/// that has it. Blocks and warps as in `pool`; `tokens` is read for the maximum alone.
 template <typename T>
 __device__ __forceinline__ void pool_backward(T *d_tokens, const T *tokens, const u32 *cu_seqlens,
                                               const float *d_pooled, u32 columns, u32 kind) {

@@ -146,8 +146,8 @@ __device__ __forceinline__ float mask_factor(const u32 *row, u32 place, float sc
     return row[place >> 5] >> (place & 31) & 1u ? scale : 0.0f;
 }
 
-/// Multiplies 8 numbers, those of piece `piece` of a row (numbers 8 piece to 8 piece + 7), by their factors in the row's
-/// dropout mask; leaves them where there is no mask.
+/// Multiplies 8 numbers, those of piece `piece` of a row (numbers 8 piece to 8 piece + 7), by their factors in the
+/// row's dropout mask; leaves them where there is no mask.
 __device__ __forceinline__ void mask8(float (&values)[8], const u32 *row, u32 piece, float scale) {
     if (row == 0) return;
     u32 bits = ((const unsigned char *)row)[piece];
@@ -160,9 +160,10 @@ __device__ __forceinline__ const u32 *mask_row(const u32 *mask, u32 row, u32 row
     return mask == 0 ? mask : mask + (u64)row * row_words;
 }
 
-/// Layer norm of a row that a warp takes. `read(piece, x)` gives numbers 8 piece to 8 piece + 7, `write(piece, x)` takes
-/// them normalised; both by the same lane. Returns 1 / the standard deviation. A lane holds PIECES pieces, which reach for
-/// up to 256 PIECES columns and more than 256 (PIECES - 1); with 0 it holds none and reads the row three times.
+/// Layer norm of a row that a warp takes. `read(piece, x)` gives numbers 8 piece to 8 piece + 7, `write(piece, x)`
+/// takes them normalised; both by the same lane. Returns 1 / the standard deviation. A lane holds PIECES pieces, which
+/// reach for up to 256 PIECES columns and more than 256 (PIECES - 1); with 0 it holds none and reads the row three
+/// times.
 template <int PIECES, typename Read, typename Write>
 __device__ __forceinline__ float normalize_row(u32 columns, float epsilon, Read read, Write write) {
     const u32 lane = threadIdx.x & 31, pieces = columns / 8;
