@@ -34,8 +34,11 @@ fn rounded(values: Vec<f32>, numbers: Numbers) -> Vec<f32> {
 /// What the CPU computes: the context, the logarithms of sums as `[heads, tokens]`, and the gradient.
 fn expected(case: Case, qkv: &[f32], d_context: &[f32]) -> [Vec<f32>; 3] {
     let Case { lengths, heads, head_size, rate } = case;
-    let starts: Vec<usize> =
-        std::iter::once(0).chain(lengths.iter().scan(0, |end, length| Some(step(end, *length)))).collect();
+    let mut starts = vec![0];
+    starts.extend(lengths.iter().scan(0, |end, length| {
+        *end += length;
+        Some(*end)
+    }));
     let shape = Shape { cu_seqlens: &starts, heads, head_size };
     let dropout = DropoutStream::new(SEED, MICRO_BATCH.into(), site(rate).number, rate);
     let tokens = starts[lengths.len()];
@@ -54,11 +57,6 @@ fn expected(case: Case, qkv: &[f32], d_context: &[f32]) -> [Vec<f32>; 3] {
     [context, by_head, d_qkv]
 }
 
-fn step(end: &mut usize, length: usize) -> usize {
-    *end += length;
-    *end
-}
-
 fn site(rate: f32) -> Site {
     Site { seed: SEED, number: 7, rate }
 }
@@ -68,10 +66,8 @@ fn computed(device: &Device, case: Case, numbers: Numbers, given: [&[f32]; 2]) -
     let Case { lengths, heads, head_size, rate } = case;
     let tokens: usize = lengths.iter().sum();
     let [qkv, d_context] = given;
-    let mut ends = vec![0];
-    ends.extend(lengths.iter().scan(0, |end, length| Some(step(end, *length) as u32)));
     let plan = AttentionPlan::new(lengths.iter().copied());
-    let (ends, tiles) = (Buffer::from_slice(device, &ends)?, Buffer::from_slice(device, plan.tiles())?);
+    let tiles = Buffer::from_slice(device, plan.tiles())?;
 
     let starts = mask_starts(lengths.iter().copied());
     let mask = Buffer::new(device, probability_words(starts[lengths.len()], heads))?;
@@ -83,8 +79,7 @@ fn computed(device: &Device, case: Case, numbers: Numbers, given: [&[f32]; 2]) -
         draw_probabilities(device, site(rate), heads, starts.view(), (places.0.view(), places.1.view()), &mask)?;
         dropout = Some(DroppedProbabilities { mask: mask.view(), starts: starts.view(), scale: site(rate).scale() });
     }
-    let (cu_seqlens, tiles) = (ends.view(), tiles.view());
-    let shape = Attention { numbers, heads, head_size, tokens, cu_seqlens, plan: &plan, tiles, dropout };
+    let shape = Attention { numbers, heads, head_size, tokens, plan: &plan, tiles: tiles.view(), dropout };
 
     let (qkv, d_context) = (Tensor::from_slice(device, numbers, qkv)?, Tensor::from_slice(device, numbers, d_context)?);
     let [context, d_qkv] = [1, 3].map(|width| Tensor::new(device, numbers, tokens * width * heads * head_size));
@@ -146,8 +141,7 @@ pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
         Case { lengths: &[100, 18, 1, 9], heads: 2, head_size: 64, rate: 0.1 },
         Case { lengths: &[128, 1, 63], heads: 1, head_size: 64, rate: 0.0 },
         Case { lengths: &[20, 90], heads: 1, head_size: 128, rate: 0.2 },
-        Case { lengths: &[512, 5], heads: 1, head_size: 16, rate: 0.1 },
-        Case { lengths: &[1100], heads: 1, head_size: 16, rate: 0.0 },
+        Case { lengths: &[600, 5], heads: 1, head_size: 16, rate: 0.1 },
     ];
     let mut random = Random::new(5);
     let mut comparisons = Vec::new();
@@ -159,20 +153,4 @@ pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
         }
     }
     Ok(comparisons)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::assert_all_hold;
-    use super::*;
-    use crate::kernels::cuda::emulator;
-
-    #[test]
-    fn attention_is_the_cpus() {
-        let comparisons = check(&emulator::device()).expect("the emulator fails at nothing");
-        for comparison in &comparisons {
-            println!("{:9.2e} of {:.0e}: {}", comparison.error, comparison.tolerance, comparison.name);
-        }
-        assert_all_hold(&comparisons);
-    }
 }
