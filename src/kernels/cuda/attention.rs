@@ -6,6 +6,16 @@ use super::{Address, Argument, CudaError, Device, Numbers, View};
 const WARP_ROWS: usize = 16;
 /// Rows that a block may own: longer sequences are of several blocks.
 const BLOCK_ROWS: [usize; 3] = [16, 32, 64];
+/// Numbers that tell a block its tile.
+const TILE_WORDS: usize = 4;
+
+/// One sequence's place.
+#[derive(Debug, Clone, Copy)]
+struct Sequence {
+    number: usize,
+    start: usize,
+    length: usize,
+}
 
 /// Blocks of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,27 +30,32 @@ struct Group {
     longest: usize,
 }
 
-/// Which blocks work on a batch's sequences, made on the host when the batch is packed, and uploaded once for all layers.
+/// Which blocks work on a batch's sequences: made on the host when the batch is packed, uploaded once for all layers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AttentionPlan {
-    /// Each tile's sequence and first row, `[tiles, 2]`.
+    /// Each tile's sequence, that one's first token and length, and the tile's first row: `[tiles, 4]`.
     tiles: Vec<u32>,
     groups: Vec<Group>,
 }
 
 impl AttentionPlan {
-    /// Blocks for sequences of these lengths. A sequence of up to 16 or 32 tokens gets a smaller block, of which more run
-    /// at once; a launch for few of them would cost more than it saves, so that few go with the longer ones. Of each size
-    /// the longest sequences go first, so that no long one comes last.
+    /// Blocks for sequences of these lengths. A sequence of up to 16 or 32 tokens gets a smaller block, of which more
+    /// run at once; a launch for few of them would cost more than it saves, so that few go with the longer ones. Of each
+    /// size the longest sequences go first, so that no long one comes last.
     pub(crate) fn new(lengths: impl IntoIterator<Item = usize>) -> Self {
-        let mut sequences: Vec<_> = lengths.into_iter().enumerate().filter(|(_, length)| *length > 0).collect();
-        sequences.sort_by_key(|(_, length)| std::cmp::Reverse(*length));
+        let mut end = 0;
+        let mut sequences: Vec<_> = Vec::new();
+        for (number, length) in lengths.into_iter().enumerate().filter(|(_, length)| *length > 0) {
+            sequences.push(Sequence { number, start: end, length });
+            end += length;
+        }
+        sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.length));
         let mut plan = Self::default();
         // By rising length: those that wait for a block's size that is worth a launch.
-        let mut waiting: &[(usize, usize)] = &sequences;
+        let mut waiting = &sequences[..];
         let mut groups = Vec::new();
         for rows in BLOCK_ROWS {
-            let longer = waiting.partition_point(|(_, length)| *length > rows);
+            let longer = waiting.partition_point(|sequence| sequence.length > rows);
             let longer = if rows == BLOCK_ROWS[BLOCK_ROWS.len() - 1] { 0 } else { longer };
             let (rest, fitting) = waiting.split_at(longer);
             if fitting.is_empty() || (!rest.is_empty() && fitting.len() * 8 < sequences.len()) {
@@ -51,18 +66,18 @@ impl AttentionPlan {
         }
         // The largest blocks first: they take longest.
         for (rows, sequences) in groups.into_iter().rev() {
-            let first = plan.tiles.len() / 2;
-            for (sequence, length) in sequences {
-                let starts = (0..*length).step_by(rows);
-                plan.tiles.extend(starts.flat_map(|row| [*sequence as u32, row as u32]));
+            let first = plan.tiles.len() / TILE_WORDS;
+            for Sequence { number, start, length } in sequences {
+                let rows = (0..*length).step_by(rows);
+                plan.tiles.extend(rows.flat_map(|row| [*number, *start, *length, row].map(|value| value as u32)));
             }
-            let longest = sequences.first().map_or(0, |(_, length)| *length);
-            plan.groups.push(Group { rows, first, tiles: plan.tiles.len() / 2 - first, longest });
+            let longest = sequences.first().map_or(0, |sequence| sequence.length);
+            plan.groups.push(Group { rows, first, tiles: plan.tiles.len() / TILE_WORDS - first, longest });
         }
         plan
     }
 
-    /// What the device gets: `[tiles, 2]`.
+    /// What the device gets: `[tiles, 4]`.
     pub(crate) fn tiles(&self) -> &[u32] {
         &self.tiles
     }
@@ -90,8 +105,6 @@ pub(crate) struct Attention<'a> {
     pub(crate) head_size: usize,
     /// Tokens of all sequences.
     pub(crate) tokens: usize,
-    /// Where each sequence starts, and the end, `[sequences + 1]`.
-    pub(crate) cu_seqlens: View<u32>,
     /// The plan made from the sequences' lengths.
     pub(crate) plan: &'a AttentionPlan,
     /// [`AttentionPlan::tiles`].
@@ -148,7 +161,7 @@ impl Attention<'_> {
             dropout.map_or(1.0, |dropout| dropout.scale).into(),
         ];
         for group in &self.plan.groups {
-            let mut arguments = arguments(self.tiles.part(2 * group.first, 2 * group.tiles));
+            let mut arguments = arguments(self.tiles.part(TILE_WORDS * group.first, TILE_WORDS * group.tiles));
             arguments.extend(common);
             let threads = group.rows / WARP_ROWS * 32;
             device.launch(kernel, [group.tiles, self.heads, 1], threads, self.shared(group), &arguments)?;
@@ -172,7 +185,7 @@ pub(crate) fn attention(
 ) -> Result<(), CudaError> {
     let log_sums = log_sums.map_or(Address::NONE, |log_sums| log_sums.address());
     attention.launch(device, instance!(attention, "attention_forward"), |tiles| {
-        vec![qkv.into(), tiles.into(), attention.cu_seqlens.into(), context.into(), log_sums.into()]
+        vec![qkv.into(), tiles.into(), context.into(), log_sums.into()]
     })
 }
 
@@ -187,8 +200,8 @@ pub(crate) struct AttentionKept {
     pub(crate) log_sums: View<f32>,
 }
 
-/// From the gradient by the context, `[tokens, hidden]`, writes the one by query, key and value, `[tokens, 3 * hidden]`.
-/// `deltas` is room for `[heads, tokens]`. Dropout must be that of forward.
+/// From the gradient by the context, `[tokens, hidden]`, writes the one by query, key and value,
+/// `[tokens, 3 * hidden]`. `deltas` is room for `[heads, tokens]`. Dropout must be that of forward.
 ///
 /// # Errors
 /// As the device says.
@@ -201,15 +214,15 @@ pub(crate) fn attention_backward(
     d_qkv: Address,
 ) -> Result<(), CudaError> {
     let AttentionKept { qkv, context, log_sums } = kept;
-    let (log_sums, cu_seqlens) = (Argument::from(log_sums), Argument::from(attention.cu_seqlens));
+    let log_sums = Argument::from(log_sums);
     // The gradients by queries come first: they leave the deltas that those by keys read.
     attention.launch(device, instance!(attention, "attention_d_query"), |tiles| {
         let (given, made) = ([qkv, context, d_context], [deltas.into(), d_qkv.into()]);
-        [&given.map(Argument::from)[..], &[tiles.into(), cu_seqlens, log_sums], &made].concat()
+        [&given.map(Argument::from)[..], &[tiles.into(), log_sums], &made].concat()
     })?;
     attention.launch(device, instance!(attention, "attention_d_key"), |tiles| {
         let (given, made) = ([qkv, d_context], [deltas.into(), d_qkv.into()]);
-        [&given.map(Argument::from)[..], &[tiles.into(), cu_seqlens, log_sums], &made].concat()
+        [&given.map(Argument::from)[..], &[tiles.into(), log_sums], &made].concat()
     })
 }
 
@@ -223,13 +236,14 @@ mod tests {
         for group in &plan.groups {
             assert_eq!(group.first, tiles);
             tiles += group.tiles;
-            for tile in plan.tiles[2 * group.first..][..2 * group.tiles].chunks(2) {
-                let (sequence, first) = (tile[0] as usize, tile[1] as usize);
-                assert!(first < lengths[sequence] && lengths[sequence] <= group.longest);
+            for tile in plan.tiles[4 * group.first..][..4 * group.tiles].chunks(4) {
+                let [sequence, start, length, first] = [0, 1, 2, 3].map(|place| tile[place] as usize);
+                assert_eq!((start, length), (lengths[..sequence].iter().sum(), lengths[sequence]));
+                assert!(first < length && length <= group.longest);
                 rows[sequence].iter_mut().skip(first).take(group.rows).for_each(|times| *times += 1);
             }
         }
-        assert_eq!(2 * tiles, plan.tiles.len());
+        assert_eq!(4 * tiles, plan.tiles.len());
         assert!(rows.iter().flatten().all(|times| *times == 1), "{plan:?}");
     }
 
@@ -251,6 +265,6 @@ mod tests {
         assert_eq!(rows(&[&[120; 15][..], &[10]].concat()), [64]);
         assert_eq!(rows(&[&[30; 15][..], &[10]].concat()), [32]);
         // The longest first.
-        assert_eq!(AttentionPlan::new([40, 120]).tiles(), [1, 0, 1, 64, 0, 0]);
+        assert_eq!(AttentionPlan::new([40, 120]).tiles(), [1, 40, 120, 0, 1, 40, 120, 64, 0, 0, 40, 0]);
     }
 }

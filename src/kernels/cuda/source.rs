@@ -9,6 +9,7 @@ pub(crate) const SOURCE: &str = concat!(
     include_str!("source/gelu.cu"),
     include_str!("source/attention_tiles.cu"),
     include_str!("source/attention_bf16.cu"),
+    include_str!("source/attention_bf16_backward.cu"),
     include_str!("source/attention_f32.cu"),
     include_str!("source/attention.cu"),
     include_str!("source/pooling.cu"),

@@ -34,8 +34,11 @@ fn rounded(values: Vec<f32>, numbers: Numbers) -> Vec<f32> {
 /// What the CPU computes: the context, the logarithms of sums as `[heads, tokens]`, and the gradient.
 fn expected(case: Case, qkv: &[f32], d_context: &[f32]) -> [Vec<f32>; 3] {
     let Case { lengths, heads, head_size, rate } = case;
-    let starts: Vec<usize> =
-        std::iter::once(0).chain(lengths.iter().scan(0, |end, length| Some(step(end, *length)))).collect();
+    let mut starts = vec![0];
+    starts.extend(lengths.iter().scan(0, |end, length| {
+        *end += length;
+        Some(*end)
+    }));
     let shape = Shape { cu_seqlens: &starts, heads, head_size };
     let dropout = DropoutStream::new(SEED, MICRO_BATCH.into(), site(rate).number, rate);
     let tokens = starts[lengths.len()];
@@ -54,24 +57,17 @@ fn expected(case: Case, qkv: &[f32], d_context: &[f32]) -> [Vec<f32>; 3] {
     [context, by_head, d_qkv]
 }
 
-fn step(end: &mut usize, length: usize) -> usize {
-    *end += length;
-    *end
-}
-
 fn site(rate: f32) -> Site {
     Site { seed: SEED, number: 7, rate }
 }
 
-/// What the device computes, as `expected`.
-fn computed(device: &Device, case: Case, numbers: Numbers, given: [&[f32]; 2]) -> Result<[Vec<f32>; 3], CudaError> {
+/// What the device computes, as `expected`, and the context of a forward that keeps nothing.
+fn computed(device: &Device, case: Case, numbers: Numbers, given: [&[f32]; 2]) -> Result<[Vec<f32>; 4], CudaError> {
     let Case { lengths, heads, head_size, rate } = case;
     let tokens: usize = lengths.iter().sum();
     let [qkv, d_context] = given;
-    let mut ends = vec![0];
-    ends.extend(lengths.iter().scan(0, |end, length| Some(step(end, *length) as u32)));
     let plan = AttentionPlan::new(lengths.iter().copied());
-    let (ends, tiles) = (Buffer::from_slice(device, &ends)?, Buffer::from_slice(device, plan.tiles())?);
+    let tiles = Buffer::from_slice(device, plan.tiles())?;
 
     let starts = mask_starts(lengths.iter().copied());
     let mask = Buffer::new(device, probability_words(starts[lengths.len()], heads))?;
@@ -83,8 +79,7 @@ fn computed(device: &Device, case: Case, numbers: Numbers, given: [&[f32]; 2]) -
         draw_probabilities(device, site(rate), heads, starts.view(), (places.0.view(), places.1.view()), &mask)?;
         dropout = Some(DroppedProbabilities { mask: mask.view(), starts: starts.view(), scale: site(rate).scale() });
     }
-    let (cu_seqlens, tiles) = (ends.view(), tiles.view());
-    let shape = Attention { numbers, heads, head_size, tokens, cu_seqlens, plan: &plan, tiles, dropout };
+    let shape = Attention { numbers, heads, head_size, tokens, plan: &plan, tiles: tiles.view(), dropout };
 
     let (qkv, d_context) = (Tensor::from_slice(device, numbers, qkv)?, Tensor::from_slice(device, numbers, d_context)?);
     let [context, d_qkv] = [1, 3].map(|width| Tensor::new(device, numbers, tokens * width * heads * head_size));
@@ -96,8 +91,7 @@ fn computed(device: &Device, case: Case, numbers: Numbers, given: [&[f32]; 2]) -
 
     let bare = Tensor::new(device, numbers, tokens * heads * head_size)?;
     attention(device, &shape, qkv.address(), bare.address(), None)?;
-    assert_eq!(bare.to_vec()?, context.to_vec()?, "without the sums' logarithms, forward is the same");
-    Ok([context.to_vec()?, log_sums.to_vec()?, d_qkv.to_vec()?])
+    Ok([context.to_vec()?, log_sums.to_vec()?, d_qkv.to_vec()?, bare.to_vec()?])
 }
 
 /// One part of the rows of a gradient: by queries (0), keys (1) or values (2).
@@ -110,9 +104,8 @@ fn compare(device: &Device, case: Case, numbers: Numbers, random: &mut Random) -
     // Scores of about one and more, so that the softmax has something to do.
     let wide = random.numbers(tokens * 3 * hidden).iter().map(|value| 2.5 * value).collect();
     let (qkv, d_context) = (rounded(wide, numbers), rounded(random.numbers(tokens * hidden), numbers));
-    let [context, log_sums, d_qkv] = computed(device, case, numbers, [&qkv, &d_context])?;
+    let first = computed(device, case, numbers, [&qkv, &d_context])?;
     let again = computed(device, case, numbers, [&qkv, &d_context])?;
-    assert_eq!([&context, &log_sums, &d_qkv].map(Vec::as_slice), again.each_ref().map(Vec::as_slice), "the same bits");
     let [expected_context, expected_sums, expected_gradient] = expected(case, &qkv, &d_context);
 
     let tolerances = match numbers {
@@ -127,12 +120,16 @@ fn compare(device: &Device, case: Case, numbers: Numbers, random: &mut Random) -
             "{what}, {count} sequences of up to {longest}, {heads} heads of {head_size}, dropout {rate}, {numbers:?}"
         )
     };
+    // The same bits again, also where nothing is kept.
+    let [context, log_sums, d_qkv, _] = &first;
+    let kept = [&context[..], log_sums, d_qkv, context].concat();
     let mut comparisons = vec![
-        Comparison::new(name("attention"), &context, &expected_context, tolerances[0]),
-        Comparison::new(name("attention's sums"), &log_sums, &expected_sums, tolerances[1]),
+        Comparison::new(name("attention twice"), &again.concat(), &kept, 0.0),
+        Comparison::new(name("attention"), context, &expected_context, tolerances[0]),
+        Comparison::new(name("attention's sums"), log_sums, &expected_sums, tolerances[1]),
     ];
     for (place, what) in ["query", "key", "value"].into_iter().enumerate() {
-        let [result, expected] = [&d_qkv, &expected_gradient].map(|gradient| part(gradient, hidden, place));
+        let [result, expected] = [d_qkv, &expected_gradient].map(|gradient| part(gradient, hidden, place));
         comparisons.push(Comparison::new(name(&format!("attention's d {what}")), &result, &expected, tolerances[2]));
     }
     Ok(comparisons)
@@ -146,8 +143,7 @@ pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
         Case { lengths: &[100, 18, 1, 9], heads: 2, head_size: 64, rate: 0.1 },
         Case { lengths: &[128, 1, 63], heads: 1, head_size: 64, rate: 0.0 },
         Case { lengths: &[20, 90], heads: 1, head_size: 128, rate: 0.2 },
-        Case { lengths: &[512, 5], heads: 1, head_size: 16, rate: 0.1 },
-        Case { lengths: &[1100], heads: 1, head_size: 16, rate: 0.0 },
+        Case { lengths: &[600, 5], heads: 1, head_size: 16, rate: 0.1 },
     ];
     let mut random = Random::new(5);
     let mut comparisons = Vec::new();
@@ -159,20 +155,4 @@ pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
         }
     }
     Ok(comparisons)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::assert_all_hold;
-    use super::*;
-    use crate::kernels::cuda::emulator;
-
-    #[test]
-    fn attention_is_the_cpus() {
-        let comparisons = check(&emulator::device()).expect("the emulator fails at nothing");
-        for comparison in &comparisons {
-            println!("{:9.2e} of {:.0e}: {}", comparison.error, comparison.tolerance, comparison.name);
-        }
-        assert_all_hold(&comparisons);
-    }
 }

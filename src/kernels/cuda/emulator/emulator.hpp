@@ -394,3 +394,43 @@ inline unsigned atomicMax(unsigned *place, unsigned value) {
     while (old < value && !__atomic_compare_exchange_n(place, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
     return old;
 }
+
+// Asynchronous copies to shared memory: the bytes are not numbers until the thread waits for their group.
+namespace emulator {
+struct Copies {
+    struct Copy {
+        void *to;
+        const void *from;
+        int bytes;
+        unsigned group;
+    };
+    std::vector<Copy> begun;
+    unsigned group = 0;
+};
+
+/// Those of the thread that runs.
+inline Copies &copies() {
+    static thread_local std::vector<Copies> all(MOST_THREADS);
+    return all[block().current];
+}
+}  // namespace emulator
+
+/// Copies, or writes zeros where `from` is null.
+inline void emulated_begin_copy(void *to, const void *from, int bytes) {
+    std::memset(to, 0xff, bytes);
+    emulator::copies().begun.push_back({to, from, bytes, emulator::copies().group});
+}
+inline void emulated_end_copies() {
+    emulator::copies().group++;
+}
+inline void emulated_wait_for_copies(unsigned left) {
+    emulator::Copies &mine = emulator::copies();
+    auto is_late = [&](const emulator::Copies::Copy &copy) { return copy.group + left >= mine.group; };
+    for (auto &copy : mine.begun) {
+        if (is_late(copy)) continue;
+        if (copy.from) std::memcpy(copy.to, copy.from, copy.bytes);
+        else std::memset(copy.to, 0, copy.bytes);
+    }
+    mine.begun.erase(std::remove_if(mine.begun.begin(), mine.begun.end(), [&](auto &copy) { return !is_late(copy); }),
+                     mine.begun.end());
+}

@@ -1,6 +1,8 @@
 // Attention's warps in float32. The geometry is that of bfloat16: a warp owns 16 rows, four lanes share rows g and
 // g + 8, and lane t of them holds the columns 16 j + 4 t to 16 j + 4 t + 3. Dot products are sums over the four lanes.
 
+namespace attention {
+
 /// Four numbers at once.
 __device__ __forceinline__ void load4(const float *from, float (&to)[4]) {
     Words words = *(const Words *)from;
@@ -231,3 +233,5 @@ template <int D> struct KeyGradient<float, D> {
         store_owned<D>(d_values + (u64)row * stride, stride, rows, d_value, ones);
     }
 };
+
+}  // namespace attention

@@ -3,6 +3,8 @@
 // own queries and walk over keys and values; the gradients by keys and values own keys and walk over queries. A tile's
 // copy is under way while the one before it is worked on. What lies beyond a sequence's end is zero in shared memory.
 
+namespace attention {
+
 /// Where a pointer into shared memory points, as the instructions below take it.
 __device__ __forceinline__ u32 shared_address(const void *place) {
 #ifdef MATRYO_EMULATED
@@ -16,7 +18,7 @@ __device__ __forceinline__ u32 shared_address(const void *place) {
 template <int BYTES> __device__ __forceinline__ void begin_copy(void *to, const void *from, bool there) {
     static_assert(BYTES == 16 || BYTES == 4, "other sizes have other instructions");
 #ifdef MATRYO_EMULATED
-    for (int i = 0; i < BYTES; i++) ((unsigned char *)to)[i] = there ? ((const unsigned char *)from)[i] : 0;
+    emulated_begin_copy(to, there ? from : 0, BYTES);
 #else
     u32 bytes = there ? BYTES : 0;
     if (BYTES == 16)
@@ -30,14 +32,18 @@ template <int BYTES> __device__ __forceinline__ void begin_copy(void *to, const 
 
 /// Makes a group of this thread's copies begun since the last one.
 __device__ __forceinline__ void end_copies() {
-#ifndef MATRYO_EMULATED
+#ifdef MATRYO_EMULATED
+    emulated_end_copies();
+#else
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
 
 /// Waits for all of this thread's groups but the last `LEFT`.
 template <int LEFT> __device__ __forceinline__ void wait_for_copies() {
-#ifndef MATRYO_EMULATED
+#ifdef MATRYO_EMULATED
+    emulated_wait_for_copies(LEFT);
+#else
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 #endif
 }
@@ -124,7 +130,7 @@ struct Place {
     const u32 *mask;
     u32 mask_words;
 
-    /// This warp's first row, and this lane's.
+    /// This warp's first row.
     __device__ __forceinline__ u32 warp_row() const {
         return first + threadIdx.x / WARP * 16;
     }
@@ -135,13 +141,13 @@ struct Place {
 };
 
 template <typename T, int D>
-__device__ __forceinline__ Place place_of(const u32 *tiles, const u32 *cu_seqlens, const u32 *mask,
-                                          const u32 *mask_starts) {
+__device__ __forceinline__ Place place_of(const u32 *tiles, const u32 *mask, const u32 *mask_starts) {
     Place place;
-    u32 sequence = tiles[2 * blockIdx.x], heads = gridDim.y;
-    place.first = tiles[2 * blockIdx.x + 1];
-    place.start = cu_seqlens[sequence];
-    place.length = cu_seqlens[sequence + 1] - place.start;
+    Words tile = ((const Words *)tiles)[blockIdx.x];
+    u32 sequence = tile.word[0], heads = gridDim.y;
+    place.start = tile.word[1];
+    place.length = tile.word[2];
+    place.first = tile.word[3];
     place.head = blockIdx.y;
     place.hidden = heads * D;
     place.rows = min((u32)Tiled<T, D>::MOST_ROWS, blockDim.x / 2);
@@ -215,8 +221,9 @@ template <typename T> struct Walked {
 
 /// Begins to copy the walked rows from `first` on.
 template <typename T, int D>
-__device__ __forceinline__ void begin_tile(const Tile<T> &tile, const Place &place, const Walked<T> &walked,
-                                           u32 first) {
+__device__ __forceinline__ void begin_tile(unsigned char *shared, u32 stage, const Place &place,
+                                           const Walked<T> &walked, u32 first) {
+    Tile<T> tile = tile_at<T, D>(shared, place.rows, stage);
     // Rows are worked on 16 at a time.
     u32 rows = min(place.rows, (place.length - first + 15) / 16 * 16);
     copy_rows<T, D>(tile.left, walked.left, walked.left_stride, first, rows, place.length);
@@ -234,15 +241,15 @@ __device__ __forceinline__ void begin_tile(const Tile<T> &tile, const Place &pla
     end_copies();
 }
 
-/// Walks over the sequence: `warp.step(tile, first row, rows)` for each tile. Shared memory is free afterwards.
+/// Walks over the sequence, whose first tile's copy was begun: `warp.step(tile, first row, rows)` for each tile. Shared
+/// memory is free afterwards.
 template <typename T, int D, typename Warp>
 __device__ __forceinline__ void walk(Warp &warp, unsigned char *shared, const Place &place, const Walked<T> &walked) {
-    begin_tile<T, D>(tile_at<T, D>(shared, place.rows, 0), place, walked, 0);
     u32 stage = 0;
     for (u32 first = 0; first < place.length; first += place.rows) {
         u32 next = first + place.rows;
         if (next < place.length) {
-            begin_tile<T, D>(tile_at<T, D>(shared, place.rows, stage ^ 1), place, walked, next);
+            begin_tile<T, D>(shared, stage ^ 1, place, walked, next);
             wait_for_copies<1>();
         } else {
             wait_for_copies<0>();
@@ -255,3 +262,5 @@ __device__ __forceinline__ void walk(Warp &warp, unsigned char *shared, const Pl
         stage ^= 1;
     }
 }
+
+}  // namespace attention
