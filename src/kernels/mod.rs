@@ -14,6 +14,7 @@ pub mod cuda;
 pub mod dropout;
 pub mod embedding;
 pub mod gelu;
+mod hardware;
 pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
@@ -22,6 +23,8 @@ pub mod packed;
 pub mod similarity;
 pub(crate) mod team;
 pub mod vector;
+
+pub use hardware::Hardware;
 
 /// Rows that one task takes of a batch with so many: few enough that a block's numbers stay in a core's second-level
 /// cache, enough that weights are read seldom, and tasks for several cores also where there are few rows. It depends on

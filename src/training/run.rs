@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::domain::{EvaluationMetrics, Pair, Profile, TrainingArguments};
+use crate::kernels::Hardware;
 
 use super::setup::Setup;
 use super::trainer::Trainer;
@@ -65,7 +66,7 @@ pub struct StepLog {
     pub learning_rate: f64,
 }
 
-/// Runs a job: tokenise, baseline, epochs with evaluation and checkpoint, best checkpoint. Goes on from the last
+/// Runs a job on the given hardware: tokenise, baseline, epochs with evaluation and checkpoint, best checkpoint. Goes on from the last
 /// complete checkpoint in `request.checkpoints`, and then gives the same weights, bit for bit, as a run that was
 /// never interrupted.
 ///
@@ -76,8 +77,12 @@ pub struct StepLog {
 ///
 /// # Errors
 /// As [`TrainError`] lists; complete checkpoints stay.
-pub fn run(request: &TrainRequest, sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
-    let setup = Setup::new(request)?;
+pub fn run(
+    hardware: &Hardware,
+    request: &TrainRequest,
+    sink: &mut dyn TrainSink,
+) -> Result<TrainReport, TrainError> {
+    let setup = Setup::new(hardware, request)?;
     sink.on_start(&setup.state.start());
     if setup.state.is_finished() {
         return Ok(setup.state.into_report(setup.resumed_from_epoch));

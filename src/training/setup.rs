@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use crate::domain::{Pair, Precision, TrainingArguments};
+use crate::kernels::Hardware;
 use crate::model::{Purpose, SentenceEncoder, resolve_precision};
 
 use super::checkpointer::Checkpointer;
+#[cfg(feature = "cuda")]
+use super::engine::CudaEngine;
 use super::engine::{CpuEngine, Engine};
 use super::losses::matryoshka::MatryoshkaLoss;
 use super::optimizer::{AdamW, AdamWConfig};
@@ -22,15 +25,16 @@ pub(super) struct Setup {
 
 impl Setup {
     /// Loads the base model, checks arguments and rows, and goes back to the newest checkpoint where there is one.
-    pub(super) fn new(request: &TrainRequest) -> Result<Self, TrainError> {
+    pub(super) fn new(hardware: &Hardware, request: &TrainRequest) -> Result<Self, TrainError> {
         check_rows(&request.train, &request.eval)?;
         let checkpointer = Checkpointer::open(&request.checkpoints)?;
-        let load = |folder: &Path, precision| SentenceEncoder::load_in(folder, precision, Purpose::Training);
+        let purpose = purpose(hardware);
+        let load = |folder: &Path, precision| SentenceEncoder::load_in(folder, precision, purpose);
         let mut encoder = load(&request.base_model_folder, request.arguments.precision)?;
         let summary = encoder.summary();
         let arguments =
             request.arguments.resolve(summary.dimension, summary.max_seq_length).map_err(TrainError::Arguments)?;
-        let arguments = TrainingArguments { precision: resolve_precision(arguments.precision), ..arguments };
+        let arguments = TrainingArguments { precision: resolve(hardware, arguments.precision), ..arguments };
         let fingerprint = Fingerprint::new(&request.train, &request.eval, encoder.parameters());
         let newest = checkpointer.epochs()?.pop();
         let state = match newest {
@@ -68,9 +72,44 @@ impl Setup {
             weights: state.arguments.matryoshka_weights.clone().unwrap_or_default(),
             scale: state.arguments.scale,
         };
-        let engine = Box::new(CpuEngine::new(encoder, optimizer, loss));
+        let engine = engine(hardware, encoder, optimizer, loss, state.arguments.precision)?;
         Ok(Self { checkpointer, engine, state, resumed_from_epoch: newest })
     }
+}
+
+/// What an encoder is loaded for.
+fn purpose(hardware: &Hardware) -> Purpose {
+    #[cfg(feature = "cuda")]
+    if hardware.gpu().is_some() {
+        return Purpose::Elsewhere;
+    }
+    let _ = hardware;
+    Purpose::Training
+}
+
+/// The precision that is meant: by `auto`, the faster one.
+fn resolve(hardware: &Hardware, precision: Precision) -> Precision {
+    #[cfg(feature = "cuda")]
+    if hardware.gpu().is_some() && precision == Precision::Auto {
+        return Precision::Bf16;
+    }
+    let _ = hardware;
+    resolve_precision(precision)
+}
+
+fn engine(
+    hardware: &Hardware,
+    encoder: SentenceEncoder,
+    optimizer: AdamW,
+    loss: MatryoshkaLoss,
+    precision: Precision,
+) -> Result<Box<dyn Engine>, TrainError> {
+    #[cfg(feature = "cuda")]
+    if let Some(device) = hardware.gpu() {
+        return Ok(Box::new(CudaEngine::new(device, encoder, optimizer, &loss, precision)?));
+    }
+    let _ = (hardware, precision);
+    Ok(Box::new(CpuEngine::new(encoder, optimizer, loss)))
 }
 
 fn read_state(

@@ -20,7 +20,6 @@ impl Pass<'_> {
             heads: config.num_attention_heads,
             head_size: config.hidden_size / config.num_attention_heads,
             tokens: self.tokens(),
-            cu_seqlens: pack.cu_seqlens(),
             plan: &pack.attention,
             tiles: pack.attention_tiles(),
             dropout,

@@ -1,4 +1,5 @@
 //! A device that is none: runs the kernels' sources on the CPU (`emulator.hpp`), so that tests need no GPU.
+#![allow(unsafe_code)]
 
 use std::collections::HashMap;
 use std::ffi::c_void;
