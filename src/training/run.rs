@@ -77,11 +77,7 @@ pub struct StepLog {
 ///
 /// # Errors
 /// As [`TrainError`] lists; complete checkpoints stay.
-pub fn run(
-    hardware: &Hardware,
-    request: &TrainRequest,
-    sink: &mut dyn TrainSink,
-) -> Result<TrainReport, TrainError> {
+pub fn run(hardware: &Hardware, request: &TrainRequest, sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
     let setup = Setup::new(hardware, request)?;
     sink.on_start(&setup.state.start());
     if setup.state.is_finished() {

@@ -137,6 +137,7 @@ impl<'a> Trainer<'a> {
             watch = Stopwatch::start();
         }
         self.read_steps()?;
+        self.tell_memory();
         self.state.epoch = epoch;
         self.meter.pause();
         self.add_time(TrainPhase::Train, started);
@@ -261,6 +262,12 @@ impl<'a> Trainer<'a> {
     fn warn(&mut self, message: String) {
         self.state.warnings.push(message.clone());
         self.sink.on_event(TrainEvent::Warning { message });
+    }
+
+    fn tell_memory(&mut self) {
+        if let Some(bytes) = self.engine.peak_device_memory() {
+            self.sink.on_gpu_memory(bytes);
+        }
     }
 
     fn add_time(&mut self, phase: TrainPhase, started: Instant) {

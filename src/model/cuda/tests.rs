@@ -23,7 +23,8 @@ fn load(model: &TinyModel) -> SentenceEncoder {
 
 fn batch() -> PackedBatch {
     let token = |sequence: usize, place: usize| 5 + ((sequence * 31 + place * 17 + sequence * place) % 190) as u32;
-    let sequence = |(number, length): (usize, &usize)| (0..*length).map(|place| token(number, place)).collect::<Vec<_>>();
+    let sequence =
+        |(number, length): (usize, &usize)| (0..*length).map(|place| token(number, place)).collect::<Vec<_>>();
     let sequences: Vec<Vec<u32>> = LENGTHS.iter().enumerate().map(sequence).collect();
     PackedBatch::from_sequences(sequences.iter().map(Vec::as_slice))
 }

@@ -110,7 +110,8 @@ impl Engine for CpuEngine {
             let place = self.numbers(&(row..row + 2 * pairs));
             let (anchors, positives) = self.embeddings[place.clone()].split_at(pairs * dimension);
             let (d_anchors, d_positives) = self.d_embeddings[place].split_at_mut(pairs * dimension);
-            let output = self.loss.forward_backward(anchors, positives, dimension, share as f32, d_anchors, d_positives);
+            let output =
+                self.loss.forward_backward(anchors, positives, dimension, share as f32, d_anchors, d_positives);
             if !output.total.is_finite() {
                 return Err(TrainError::NonFiniteLoss { step: self.optimizer.step + 1 });
             }

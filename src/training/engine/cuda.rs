@@ -258,8 +258,7 @@ impl Engine for CudaEngine {
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         let tokens = self.limits.pack.min(EMBEDDED_TOKENS);
-        let mut retriever =
-            DeviceRetriever::new(&self.device, &mut self.model, sequences, dims, tokens, on_progress)?;
+        let mut retriever = DeviceRetriever::new(&self.device, &mut self.model, sequences, dims, tokens, on_progress)?;
         Ok(evaluator.evaluate_with(&mut retriever, sequences, dims, rankings)?)
     }
 

@@ -85,7 +85,9 @@ fn compile(text: &str, beside: &PathBuf, library: &PathBuf) {
 pub(crate) fn kernel_names(source: &str) -> Vec<String> {
     let names = source.split("__global__ void ").skip(1).map(|rest| {
         // An attribute may stand before the name.
-        let rest = rest.strip_prefix("__launch_bounds__").map_or(rest, |rest| rest.split_once(')').map_or("", |(_, rest)| rest));
+        let rest = rest
+            .strip_prefix("__launch_bounds__")
+            .map_or(rest, |rest| rest.split_once(')').map_or("", |(_, rest)| rest));
         rest.split('(').next().unwrap_or_default().trim().to_owned()
     });
     names.collect()
