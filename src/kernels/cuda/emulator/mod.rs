@@ -71,7 +71,7 @@ pub(crate) fn library_file() -> &'static Path {
     })
 }
 
-fn compile(text: &str, beside: &PathBuf, library: &PathBuf) {
+fn compile(text: &str, beside: &Path, library: &Path) {
     let (source, object) = (beside.with_extension("cpp"), beside.with_extension("so.tmp"));
     std::fs::write(&source, text).expect("the sources are written");
     let output = Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".into()))

@@ -130,8 +130,8 @@ pub(super) fn driver() -> Result<Version, CudaError> {
     if !has_driver() {
         return Err(CudaError::Unavailable(
             "there is no NVIDIA driver: libcuda.so.1 cannot be opened. Install the driver (nvidia-smi then lists the \
-             GPUs); a container has it when it was started with --gpus all, which takes NVIDIA's container toolkit; where \
-             it is in a folder of its own, name that in LD_LIBRARY_PATH"
+             GPUs); a container has it when it was started with --gpus all, which takes NVIDIA's container toolkit; \
+             where it is in a folder of its own, name that in LD_LIBRARY_PATH"
                 .into(),
         ));
     }

@@ -3,8 +3,8 @@
 //! which, and what to do.
 //!
 //! `unsafe` stands here for calls into those libraries. What they need is kept in one place each: `libraries` proves
-//! that a library has every function that is called, `context` binds the context to the calling thread before each call, and
-//! addresses are those of buffers, which `memory` keeps as long as they are in use.
+//! that a library has every function that is called, `context` binds the context to the calling thread before each
+//! call, and addresses are those of buffers, which `memory` keeps as long as they are in use.
 #![allow(unsafe_code)]
 
 mod column_major;

@@ -6,7 +6,7 @@ use super::{calls, left, opened};
 use crate::kernels::cuda::check::{Random, check_all};
 use crate::kernels::cuda::nvidia::column_major::tests::factor;
 use crate::kernels::cuda::nvidia::count;
-use crate::kernels::cuda::{Buffer, CudaError, Device, Matrix, Numbers, Product, Tensor, emulator};
+use crate::kernels::cuda::{Argument, Buffer, CudaError, Device, Matrix, Numbers, Product, Tensor, emulator};
 
 #[test]
 #[ignore = "run by others"]
@@ -158,6 +158,15 @@ fn failure() {
     let large = device.launch("dropout_rows", [1, 1, 1], 32, 99 << 10, &[]).unwrap_err().to_string();
     assert!(large.starts_with("CUDA failed to launch a kernel: dropout_rows: "), "{large}");
     device.launch("dropout_rows", [0, 1, 1], 32, 0, &[]).unwrap();
+    // Shared memory beyond 48 KiB is promised to a kernel once; 98 KiB are there for it.
+    let (place, promised) = (buffer.view().into(), calls("promise"));
+    let words = [8_u32, 0, 0, 0, 1].map(Argument::from);
+    let arguments = [&[place, place, place][..], &words].concat();
+    for shared in [48 << 10, 60 << 10, 98 << 10] {
+        device.launch("dropout_rows", [1, 1, 1], 32, shared, &arguments).unwrap();
+    }
+    device.synchronize().unwrap();
+    assert_eq!((promised, calls("promise")), (1, 1), "the launch that failed asked for it");
     // A product that cuBLASLt has no algorithm for.
     let matrix = |rows, columns| Matrix::dense(buffer.view().address(), Numbers::Float32, rows, columns);
     let (left, right, result) = (matrix(2, 0), matrix(0, 3), matrix(2, 3));

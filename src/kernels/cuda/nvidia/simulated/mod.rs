@@ -46,9 +46,9 @@ fn compiled(define: Option<&str>) -> PathBuf {
 
 /// Runs an ignored test of this file where these libraries are there, with settings of the simulation.
 fn run(test: &str, libraries: &[&str], define: Option<&str>, settings: &[(&str, &str)]) {
-    let folder = std::env::temp_dir().join(format!("matryo-simulated-{}-{test}", std::process::id()));
-    let folder =
-        folder.with_extension(hex::encode(Sha256::digest(format!("{settings:?}{libraries:?}")))[..8].to_owned());
+    let hash = hex::encode(Sha256::digest(format!("{settings:?}{libraries:?}")));
+    let name = format!("matryo-simulated-{}-{test}-{}", std::process::id(), &hash[..8]);
+    let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder).unwrap();
     for library in libraries {
         for ending in ["so", "so.1"] {

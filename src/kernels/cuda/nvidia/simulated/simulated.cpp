@@ -1,7 +1,7 @@
 // What the driver, NVRTC and cuBLASLt promise, on the CPU, as far as src/kernels/cuda/nvidia calls them: for tests of
 // those calls. Work that is asked for waits in a queue until somebody waits for it, as a GPU might be late; whatever a
-// GPU could take amiss is an error: a context that is not the thread's, memory that is not held, host memory that is not pinned,
-// shared memory that was not promised, addresses less aligned than an algorithm was chosen for.
+// GPU could take amiss is an error: a context that is not the thread's, memory that is not held, host memory that is
+// not pinned, shared memory that was not promised, addresses less aligned than an algorithm was chosen for.
 // Settings are environment variables, SIMULATED_*.
 
 #include <dlfcn.h>
