@@ -84,11 +84,19 @@ pub fn run(hardware: &Hardware, request: &TrainRequest, sink: &mut dyn TrainSink
         return Ok(setup.state.into_report(setup.resumed_from_epoch));
     }
     let mut trainer = Trainer::new(request, sink, setup)?;
+    let ran = epochs(&mut trainer);
+    // A checkpoint may still be on its way to the disk, however the run ends.
+    let saved = trainer.finish_saving();
+    ran.and(saved)?;
+    Ok(trainer.into_report())
+}
+
+fn epochs(trainer: &mut Trainer<'_>) -> Result<(), TrainError> {
     trainer.baseline()?;
     while !trainer.is_finished() {
         trainer.train_epoch()?;
         trainer.evaluate_epoch()?;
         trainer.save_epoch()?;
     }
-    Ok(trainer.into_report())
+    Ok(())
 }

@@ -36,6 +36,8 @@ pub(super) struct Trainer<'a> {
     evaluator: RetrievalEvaluator,
     texts: Arc<TokenizedTexts>,
     meter: StepMeter,
+    /// The last checkpoint, where it is still being written.
+    writing: Option<save::Writing>,
     /// True once a step showed that every tensor is trained.
     gradients_checked: bool,
 }
@@ -89,6 +91,7 @@ impl<'a> Trainer<'a> {
             evaluator,
             texts: Arc::new(texts),
             meter: StepMeter::new(),
+            writing: None,
             gradients_checked: resumed_from_epoch.is_some(),
         };
         warnings.into_iter().for_each(|message| trainer.warn(message));

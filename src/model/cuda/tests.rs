@@ -3,7 +3,7 @@
 use crate::data::packing::PackedBatch;
 use crate::domain::Precision;
 use crate::kernels::cuda::{Buffer, Device, emulator};
-use crate::model::folder::tiny_model::TinyModel;
+use crate::model::tiny_model::TinyModel;
 use crate::model::{DropoutKey, DropoutPart, SentenceEncoder, Workspace};
 
 use super::CudaEncoder;
@@ -99,8 +99,9 @@ fn check(model: &TinyModel, precision: Precision, key: Option<&DropoutKey>, tole
         let place = spec.offset..spec.offset + spec.len;
         let (gradient, expected) = (&gradients[place.clone()], &expected_gradients[place]);
         if spec.name.ends_with("key.bias") {
-            let size = norm(gradient.iter().copied());
-            assert!(size < tolerance, "{}: a softmax does not see it, yet its gradient is {size}", spec.name);
+            // What is left is rounding, of gradients of a size of about 1.
+            let (size, bound) = (norm(gradient.iter().copied()), 5.0 * tolerance);
+            assert!(size < bound, "{}: a softmax does not see it, yet its gradient is {size}", spec.name);
             continue;
         }
         let error = apart(gradient, expected);
