@@ -15,6 +15,8 @@ mod precision;
 mod sha256;
 
 pub use config::EncoderConfig;
+#[cfg(feature = "cuda")]
+pub use cuda::check_model;
 pub use dropout_key::{DropoutKey, DropoutPart};
 pub use encoder::{Purpose, SentenceEncoder, Workspace};
 pub use error::ModelError;

@@ -124,7 +124,7 @@ impl<'a> Trainer<'a> {
         let mut watch = Stopwatch::start();
         let batches = self.sampler.epoch(epoch);
         watch.lap(&mut self.state.spent.seconds.pack);
-        let pairs_in_epoch = batches.len();
+        let batches_in_epoch = batches.len();
         let windows = Windows::start(
             &self.texts,
             batches,
@@ -138,7 +138,7 @@ impl<'a> Trainer<'a> {
             let (pairs, micro_batches) = (window.pairs, window.micro_batches);
             self.gradients(window)?;
             done += micro_batches;
-            let epochs_done = f64::from(epoch - 1) + done as f64 / pairs_in_epoch as f64;
+            let epochs_done = f64::from(epoch - 1) + done as f64 / batches_in_epoch as f64;
             self.optimizer_step(pairs, epochs_done)?;
             watch = Stopwatch::start();
         }
@@ -156,7 +156,10 @@ impl<'a> Trainer<'a> {
         let share = 1.0 / window.micro_batches as f64;
         self.state.micro_batches += window.micro_batches as u64;
         for group in window.groups {
-            self.compute(&group, share)?;
+            // It was packed ahead, perhaps before packs had to become smaller.
+            let limits = self.engine.limits();
+            let groups = if group.size().pack_tokens > limits.pack { group.within(limits) } else { vec![group] };
+            groups.iter().try_for_each(|group| self.compute(group, share))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{IntoIter, sync_channel};
+use std::thread::JoinHandle;
 
 use super::engine::Limits;
 use super::micro_batch::Group;
@@ -21,7 +22,10 @@ pub(super) struct Window {
 }
 
 /// The windows of an epoch, in order.
-pub(super) struct Windows(IntoIter<Window>);
+pub(super) struct Windows {
+    packed: IntoIter<Window>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Windows {
     /// Starts packing batches (of rows), so many to a window; `first` is the first one's number since the start of the run.
@@ -45,8 +49,7 @@ impl Windows {
                 }
             }
         };
-        std::thread::spawn(pack);
-        Self(receiver.into_iter())
+        Self { packed: receiver.into_iter(), thread: Some(std::thread::spawn(pack)) }
     }
 }
 
@@ -54,7 +57,14 @@ impl Iterator for Windows {
     type Item = Window;
 
     fn next(&mut self) -> Option<Window> {
-        self.0.next()
+        let window = self.packed.next();
+        if window.is_none()
+            && let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
+        {
+            // An epoch that ended early would go unnoticed otherwise.
+            std::panic::resume_unwind(panic);
+        }
+        window
     }
 }
 

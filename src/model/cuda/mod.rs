@@ -2,6 +2,7 @@
 //! parameters.
 
 mod bert;
+mod check;
 mod layer;
 mod layout;
 mod pack;
@@ -19,6 +20,7 @@ use crate::kernels::cuda::{Address, Buffer, CudaError, Device, Numbers, View};
 
 use super::{DropoutKey, EncoderConfig, ModelError, SentenceEncoder};
 use bert::{Bert, Weights};
+pub use check::check_model;
 pub(crate) use layout::Layout;
 use pack::DevicePack;
 use workspace::Workspace;

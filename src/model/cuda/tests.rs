@@ -2,6 +2,7 @@
 
 use crate::data::packing::PackedBatch;
 use crate::domain::Precision;
+use crate::kernels::Hardware;
 use crate::kernels::cuda::{Buffer, Device, emulator};
 use crate::model::tiny_model::TinyModel;
 use crate::model::{DropoutKey, DropoutPart, SentenceEncoder, Workspace};
@@ -129,6 +130,17 @@ fn bf16_is_near_it() {
     for (pooling, normalize, key) in [("mean", true, Some(key())), ("cls", false, None)] {
         check(&TinyModel { pooling, normalize, ..tiny() }, Precision::Bf16, key.as_ref(), 1.5e-2);
     }
+}
+
+/// What `matryo gpu-check --model` runs.
+#[test]
+fn the_check_of_a_model_holds() {
+    let encoder = load(&tiny());
+    let found = super::check_model(&Hardware::emulated(emulator::device()), &encoder).expect("it is computed");
+    assert_eq!(found.len(), 2 * (1 + encoder.parameters().specs.len() - 2));
+    let failed: Vec<_> = found.iter().filter(|comparison| !comparison.holds).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(super::check_model(&Hardware::cpu(), &encoder).is_err());
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod gelu;
 mod matryoshka;
 mod norm;
 mod pooling;
+mod product;
 mod search;
 
 use super::{CudaError, Description, Device};
@@ -48,6 +49,7 @@ impl Comparison {
 /// As the device says.
 pub(crate) fn check_all(device: &Device) -> Result<Vec<Comparison>, CudaError> {
     let checks = [
+        product::check,
         dropout::check,
         embedding::check,
         norm::check,
