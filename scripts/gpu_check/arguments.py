@@ -35,7 +35,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                              " alone: metrics are not compared")
     parser.add_argument("--python", type=program, default=Path(sys.executable), metavar="PATH",
                         help="the interpreter that has PyTorch and sentence-transformers [default: %(default)s]")
-    parser.add_argument("--limit-s", type=positive, default=540, metavar="SECONDS",
+    parser.add_argument("--limit-s", type=positive, default=360, metavar="SECONDS",
                         help="what is not done by then is left out [default: %(default)s]")
     args = parser.parse_args(arguments)
     if args.epochs is None:
