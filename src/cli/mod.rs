@@ -3,9 +3,11 @@
 mod completions;
 mod confirm;
 mod demo;
+mod device;
 mod embed;
 mod error;
 mod eval;
+mod gpu_check;
 mod man;
 mod models;
 mod openapi;
@@ -49,6 +51,9 @@ enum Command {
     /// Fine-tunes a model on question-passage pairs, without a server.
     #[command(after_help = train::EXAMPLE)]
     Train(Box<train::TrainCommand>),
+    /// Holds each kernel of a GPU against the CPU, and prints what was found as JSON.
+    #[command(after_help = gpu_check::EXAMPLE)]
+    GpuCheck(gpu_check::GpuCheckCommand),
     /// Measures how well a model retrieves, at each embedding length.
     #[command(after_help = eval::EXAMPLE)]
     Eval(eval::EvalCommand),
@@ -106,6 +111,7 @@ fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
+        Command::GpuCheck(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Embed(command) => command.run(),

@@ -35,8 +35,12 @@ pub(super) struct Report {
     pub(super) profile: Profile,
     /// Seconds that this process took, reading and loading included.
     pub(super) wall_seconds: f64,
+    /// What computed it.
+    pub(super) device: String,
     /// The most memory that the process held.
     pub(super) peak_memory_bytes: Option<u64>,
+    /// The most memory of the GPU that it held, where one computed it.
+    pub(super) peak_gpu_memory_bytes: Option<u64>,
     /// Optimizer steps.
     pub(super) total_steps: u64,
     /// The epoch of the best checkpoint.
@@ -80,7 +84,9 @@ impl Report {
             timings: run.timings,
             profile: run.profile,
             wall_seconds: 0.0,
+            device: String::new(),
             peak_memory_bytes: None,
+            peak_gpu_memory_bytes: None,
             total_steps: run.total_steps,
             best_epoch: run.best_epoch,
             resumed_from_epoch: run.resumed_from_epoch,

@@ -12,17 +12,18 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::config::{Device, LogFormat, ServeConfig};
-use crate::domain::{DataDir, EventRecord, Precision};
-use crate::http::{self, AppState, HttpLimits, ModelPulls};
+use crate::config::{LogFormat, ServeConfig};
+use crate::domain::{DataDir, EventRecord};
+use crate::http::{self, AppState, HttpLimits, ModelPulls, TrainingDevice};
 use crate::hub::HubSettings;
-use crate::model::describe_precision;
+use crate::kernels::Hardware;
 use crate::serving::{EmbeddingService, ServingOptions};
 use crate::store::{Store, StoreOptions};
 use crate::telemetry::{JobSpans, Metrics, Telemetry, Traces};
 use crate::webhooks::{self, ServerWebhook, WebhookSettings};
 use crate::worker::{EngineTrainer, Worker, WorkerContext, WorkerError};
 
+use super::device::{Chosen, choose};
 use super::error::CliError;
 use super::signals;
 
@@ -80,15 +81,20 @@ pub(super) struct Service {
 impl Service {
     /// Opens the data directory and starts everything but the answering of requests.
     pub(super) async fn start(config: &ServeConfig, listener: TcpListener) -> Result<Self, CliError> {
-        let device = device(config.device)?;
         let data_dir = DataDir::new(make_folder(&config.data_dir)?);
+        let Chosen { hardware, reason } = choose(config.device, &data_dir.kernels())?;
+        let training_device = TrainingDevice { hardware: hardware.clone(), reason };
         let webhooks = webhooks(config)?;
         let store_options = StoreOptions { server_webhook: webhooks.server.is_some(), ..StoreOptions::default() };
         let store = Store::open_with(&data_dir.database(), &store_options)
             .await
             .map_err(|error| CliError::Failed(format!("{}: {error}", data_dir.database().display())))?;
-        let worker =
-            Worker::start(WorkerContext::new(store.clone(), data_dir.clone(), trainer(config.training_nice)?)).await?;
+        let worker = Worker::start(WorkerContext::new(
+            store.clone(),
+            data_dir.clone(),
+            trainer(config.training_nice, hardware)?,
+        ))
+        .await?;
         let options = ServingOptions {
             cache_bytes: config.model_cache_mib << 20,
             search_cache_bytes: config.search_cache_mib << 20,
@@ -109,7 +115,8 @@ impl Service {
             hub: HubSettings { max_model_bytes: config.max_model_mib << 20, ..HubSettings::from_env() },
             model_roots: model_roots(&config.model_roots)?.into(),
             api_key: config.api_key.clone(),
-            device: device.into(),
+            device: "cpu".into(),
+            training_device: training_device.into(),
             limits: HttpLimits {
                 max_upload_bytes: config.max_upload_mib << 20,
                 max_queued_jobs: config.max_queued_jobs,
@@ -232,25 +239,9 @@ async fn flush(traces: Option<Traces>) {
     }
 }
 
-/// The device in words.
-fn device(asked: Device) -> Result<&'static str, CliError> {
-    match asked {
-        Device::Cuda(number) => Err(CliError::Failed(format!(
-            "--device cuda:{number}: this build computes on the CPU only; use --device cpu or auto"
-        ))),
-        Device::Auto | Device::Cpu => {
-            let why = if asked == Device::Cpu { "it was asked for" } else { "this build computes on the CPU only" };
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            let fastest = describe_precision(Precision::Auto);
-            tracing::info!(device = "cpu", why, threads, fastest, "device chosen");
-            Ok("cpu")
-        }
-    }
-}
-
 /// What trains, on threads that give way.
-fn trainer(nice: u8) -> Result<EngineTrainer, CliError> {
-    EngineTrainer::new(nice).map_err(|error| CliError::Failed(format!("no threads to train with: {error}")))
+fn trainer(nice: u8, hardware: Hardware) -> Result<EngineTrainer, CliError> {
+    EngineTrainer::new(nice, hardware).map_err(|error| CliError::Failed(format!("no threads to train with: {error}")))
 }
 
 /// Takes an address.

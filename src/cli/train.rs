@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::config::Device;
 use crate::data::split::{separate_ids, split_pairs};
 use crate::domain::{MetricsTable, Pair, RunFolder, TrainEvent};
 use crate::model::describe_precision;
@@ -12,6 +13,7 @@ use crate::records::RecordingSink;
 use crate::training::{self, TrainError, TrainReport, TrainRequest, TrainSink};
 use crate::worker::memory::PeakMemory;
 
+use super::device::{Chosen, choose, user_cache};
 use super::error::{CliError, flag_of};
 use super::models::{BEST, FoundModel, RevisionFlag};
 use super::output::Output;
@@ -61,6 +63,14 @@ pub(super) struct TrainCommand {
     #[arg(long)]
     json: bool,
 
+    /// What computes: `auto` (the first GPU, or else the CPU), `cpu` or `cuda:N`.
+    #[arg(long, env = "MATRYO_DEVICE", value_name = "DEVICE", default_value = "auto")]
+    device: Device,
+
+    /// The file for what each of the GPU's kernels took, as JSON. The run waits for each of them, which makes it slower.
+    #[arg(long, value_name = "FILE")]
+    gpu_profile: Option<PathBuf>,
+
     #[command(flatten)]
     columns: ColumnFlags,
 
@@ -75,8 +85,12 @@ impl TrainCommand {
         let (train, eval) = self.pairs()?;
         let FoundModel { name, folder } = self.revision.find(&self.base_model)?;
         let arguments = self.training.arguments();
-        let (pairs, questions, numbers) = (train.len(), eval.len(), describe_precision(arguments.precision));
-        say(&format!("{name}: {pairs} pairs to train on, {questions} to evaluate on; matrix products in {numbers}"));
+        let Chosen { hardware, .. } = choose(self.device, &user_cache())?;
+        let numbers = describe_precision(&hardware, arguments.precision);
+        let (pairs, questions, device) = (train.len(), eval.len(), hardware.describe());
+        say(&format!(
+            "{name}: {pairs} pairs to train on, {questions} to evaluate on; on {device}, matrix products in {numbers}"
+        ));
         let request = TrainRequest {
             base_model_folder: folder.clone(),
             base_model: name.clone(),
@@ -85,8 +99,16 @@ impl TrainCommand {
             arguments,
             checkpoints: self.out.clone(),
         };
-        let mut sink = Sink { display: RunDisplay::new(), memory: PeakMemory::start(), stop: StopFlag::listen()? };
-        let ran = training::run(&request, &mut RecordingSink::new(&mut sink, RunFolder::new(&self.out)));
+        if self.gpu_profile.is_some() {
+            hardware.start_profile();
+        }
+        let mut sink = Sink {
+            display: RunDisplay::new(),
+            memory: PeakMemory::start(),
+            gpu_memory: None,
+            stop: StopFlag::listen()?,
+        };
+        let ran = training::run(&hardware, &request, &mut RecordingSink::new(&mut sink, RunFolder::new(&self.out)));
         sink.display.end();
         let run = ran.map_err(|error| self.failure(error))?;
         if let Some(epoch) = run.resumed_from_epoch {
@@ -100,11 +122,18 @@ impl TrainCommand {
             train_rows: request.train.len(),
             eval_rows: request.eval.len(),
             wall_seconds: started.elapsed().as_secs_f64(),
+            device: hardware.describe(),
             peak_memory_bytes: sink.memory.bytes(),
+            peak_gpu_memory_bytes: sink.gpu_memory,
             ..Report::new(run, &self.out)
         };
         if let Some(path) = &self.report {
             report.write(path).map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
+        }
+        if let Some(path) = &self.gpu_profile {
+            let profile = serde_json::json!({ "kernels": hardware.profile() });
+            std::fs::write(path, format!("{profile:#}\n"))
+                .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
         }
         let mut output = Output::lock();
         if self.json {
@@ -187,10 +216,15 @@ fn table(run: &TrainReport) -> String {
 struct Sink {
     display: RunDisplay,
     memory: PeakMemory,
+    gpu_memory: Option<u64>,
     stop: StopFlag,
 }
 
 impl TrainSink for Sink {
+    fn on_gpu_memory(&mut self, most_bytes: u64) {
+        self.gpu_memory = self.gpu_memory.max(Some(most_bytes));
+    }
+
     fn on_event(&mut self, event: TrainEvent) {
         self.memory.sample();
         self.display.show(&event);

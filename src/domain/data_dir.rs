@@ -13,6 +13,7 @@ use super::{Checkpoint, DatasetId, JobId, Model, ModelId, ModelSource, RunFolder
 /// datasets/<id>/original                 the file as it was uploaded, where `/v1/files` took it
 /// models/<id>/                           a base model pulled from the Hub, or uploaded
 /// jobs/<id>/checkpoints/epoch-<n>/       checkpoints
+/// kernels/                               a GPU's, compiled; may be deleted
 /// jobs/<id>/{metrics.csv,tensorboard,trec} records; see [`RunFolder`]
 /// ```
 ///
@@ -39,6 +40,12 @@ impl DataDir {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.0.join("matryo.db")
+    }
+
+    /// A GPU's compiled kernels.
+    #[must_use]
+    pub fn kernels(&self) -> PathBuf {
+        self.0.join("kernels")
     }
 
     /// All datasets.

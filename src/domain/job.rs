@@ -126,6 +126,8 @@ pub struct Job {
     pub profile: Option<Profile>,
     /// The most memory that the process held while the job ran.
     pub peak_memory_bytes: Option<u64>,
+    /// The most memory of the GPU that the job held, where one computed it.
+    pub peak_gpu_memory_bytes: Option<u64>,
     /// When it was submitted (RFC 3339, UTC).
     pub created_at: String,
     /// When the worker first took it up.

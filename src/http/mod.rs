@@ -28,7 +28,7 @@ use tower::ServiceBuilder;
 
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetails};
 pub use pulls::ModelPulls;
-pub use state::{AppState, HttpLimits};
+pub use state::{AppState, HttpLimits, TrainingDevice};
 
 /// The whole service.
 pub fn router(state: AppState) -> Router {

@@ -3,14 +3,32 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{DataDir, Secret};
+use crate::domain::{DataDir, Precision, Secret};
 use crate::hub::HubSettings;
+use crate::kernels::Hardware;
+use crate::model::describe_precision;
 use crate::serving::EmbeddingService;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::worker::WorkerHandle;
 
 use super::ModelPulls;
+
+/// What computes jobs, and why.
+#[derive(Debug)]
+pub struct TrainingDevice {
+    /// The CPU or a GPU.
+    pub hardware: Hardware,
+    /// Why it, and not the other.
+    pub reason: String,
+}
+
+impl TrainingDevice {
+    /// With the numbers of a job's matrix products, in words.
+    pub(crate) fn describe(&self, precision: Precision) -> String {
+        format!("{}, {}", self.hardware.describe(), describe_precision(&self.hardware, precision))
+    }
+}
 
 /// What handlers share; cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,8 +49,10 @@ pub struct AppState {
     pub model_roots: Arc<[PathBuf]>,
     /// The key that clients must send, where there is one.
     pub api_key: Option<Secret>,
-    /// What computes, in words, for `/info`.
+    /// What embeds, in words.
     pub device: Arc<str>,
+    /// What computes jobs.
+    pub training_device: Arc<TrainingDevice>,
     /// What clients may send at most.
     pub limits: HttpLimits,
     /// Metrics and traces.

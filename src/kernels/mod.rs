@@ -24,7 +24,7 @@ pub mod similarity;
 pub(crate) mod team;
 pub mod vector;
 
-pub use hardware::Hardware;
+pub use hardware::{GpuDescription, Hardware, KernelCheck, KernelComparison, KernelTime};
 
 /// Rows that one task takes of a batch with so many: few enough that a block's numbers stay in a core's second-level
 /// cache, enough that weights are read seldom, and tasks for several cores also where there are few rows. It depends on

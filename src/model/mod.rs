@@ -19,6 +19,8 @@ pub use dropout_key::{DropoutKey, DropoutPart};
 pub use encoder::{Purpose, SentenceEncoder, Workspace};
 pub use error::ModelError;
 pub use folder::load_tokenizer;
+#[cfg(test)]
+pub(crate) use folder::tiny_model;
 pub use parameters::{ParameterSpec, Parameters};
 pub use precision::{describe_precision, resolve_precision};
 pub use sha256::sha256_of;

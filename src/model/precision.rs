@@ -1,10 +1,11 @@
-//! What computes a precision on this machine.
+//! What computes a precision.
 
 use crate::domain::Precision;
+use crate::kernels::Hardware;
 use crate::kernels::linear::Arithmetic;
 use crate::kernels::packed::Unit;
 
-/// The arithmetic that stands for a precision here.
+/// The arithmetic that stands for a precision on this machine's CPU.
 pub(super) fn arithmetic(precision: Precision) -> Arithmetic {
     let hardware = Unit::for_bf16();
     match precision {
@@ -16,18 +17,24 @@ pub(super) fn arithmetic(precision: Precision) -> Arithmetic {
     }
 }
 
-/// The precision that `auto` stands for on this machine: bfloat16 where the CPU computes it faster than float32.
+/// The precision that `auto` stands for: on a GPU bfloat16, on a CPU the same where it computes it faster than float32.
 #[must_use]
-pub fn resolve_precision(precision: Precision) -> Precision {
+pub fn resolve_precision(hardware: &Hardware, precision: Precision) -> Precision {
+    if hardware.is_gpu() {
+        return if precision == Precision::Auto { Precision::Bf16 } else { precision };
+    }
     match arithmetic(precision) {
         Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32 | Unit::Float32Avx2) => Precision::Float32,
         Arithmetic::Packed(Unit::Amx | Unit::Avx512 | Unit::Portable) => Precision::Bf16,
     }
 }
 
-/// What computes a precision's matrix products on this machine, in words for logs and reports.
+/// What computes a precision's matrix products, in words for logs and reports.
 #[must_use]
-pub fn describe_precision(precision: Precision) -> &'static str {
+pub fn describe_precision(hardware: &Hardware, precision: Precision) -> &'static str {
+    if hardware.is_gpu() {
+        return if precision == Precision::Float32 { "float32 (products in TF32)" } else { "bf16" };
+    }
     match arithmetic(precision) {
         Arithmetic::Gemm | Arithmetic::Packed(Unit::Float32 | Unit::Float32Avx2) => "float32",
         Arithmetic::Packed(Unit::Amx) => "bf16 (AMX)",
@@ -44,8 +51,8 @@ mod tests {
     fn auto_is_bf16_exactly_where_that_is_faster() {
         let is_faster = Unit::for_bf16().is_some_and(Unit::is_faster);
         let expected = if is_faster { Precision::Bf16 } else { Precision::Float32 };
-        assert_eq!(resolve_precision(Precision::Auto), expected);
-        assert_eq!(resolve_precision(Precision::Float32), Precision::Float32);
-        assert_eq!(resolve_precision(Precision::Bf16), Precision::Bf16);
+        assert_eq!(resolve_precision(&Hardware::cpu(), Precision::Auto), expected);
+        assert_eq!(resolve_precision(&Hardware::cpu(), Precision::Float32), Precision::Float32);
+        assert_eq!(resolve_precision(&Hardware::cpu(), Precision::Bf16), Precision::Bf16);
     }
 }

@@ -143,6 +143,10 @@ impl TrainSink for RecordingSink<'_> {
         inner || self.names.is_some()
     }
 
+    fn on_gpu_memory(&mut self, most_bytes: u64) {
+        self.inner.on_gpu_memory(most_bytes);
+    }
+
     fn on_rankings(&mut self, epoch: u32, rankings: &Rankings) {
         self.write(Record::Trec, |records| match &records.names {
             Some(names) => names.write_runs(rankings, &records.folder.trec_epoch(epoch)),

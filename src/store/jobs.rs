@@ -70,6 +70,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, sqlx::Error> {
         timings: get_optional_json(row, "timings")?,
         profile: get_optional_json(row, "profile")?,
         peak_memory_bytes: unsigned("peak_memory_bytes")?,
+        peak_gpu_memory_bytes: unsigned("peak_gpu_memory_bytes")?,
         created_at: row.try_get("created_at")?,
         started_at: row.try_get("started_at")?,
         finished_at: row.try_get("finished_at")?,

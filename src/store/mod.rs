@@ -30,7 +30,7 @@ pub use aliases::MoveAlias;
 pub use checkpoints::ServableCheckpoint;
 pub use error::StoreError;
 pub use jobs::{JobFilter, MetadataFilter, StatusChange};
-pub use queue::JobOutcome;
+pub use queue::{JobOutcome, PeakBytes};
 pub use recovery::MAX_CRASHES;
 pub use webhooks::{DeliveryAttempt, DueDelivery};
 

@@ -24,6 +24,15 @@ pub enum JobOutcome {
     Cancelled,
 }
 
+/// The most bytes that an attempt at a job held at once, as far as known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeakBytes {
+    /// Of the process.
+    pub host: Option<u64>,
+    /// Of a GPU's own memory.
+    pub gpu: Option<u64>,
+}
+
 impl Store {
     /// Takes the job that has waited longest and makes it running; none where none waits.
     ///
@@ -57,16 +66,11 @@ impl Store {
         Ok(rows.fetch_all(&self.pool).await?.iter().map(job).collect::<Result<Vec<_>, _>>()?)
     }
 
-    /// Ends a running job.
+    /// Ends a running job; the most memory that its attempt held goes with it.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none, [`StoreError::Conflict`] where it does not run.
-    pub async fn finish(
-        &self,
-        id: JobId,
-        outcome: &JobOutcome,
-        peak_memory_bytes: Option<u64>,
-    ) -> Result<StatusChange, StoreError> {
+    pub async fn finish(&self, id: JobId, outcome: &JobOutcome, memory: PeakBytes) -> Result<StatusChange, StoreError> {
         let (status, error, spent) = match outcome {
             JobOutcome::Succeeded { timings, profile } => {
                 (JobStatus::Succeeded, None, Some((json(timings), json(profile))))
@@ -79,7 +83,8 @@ impl Store {
         // The largest memory over all attempts: the job as a whole needed that much.
         let row = sqlx::query(
             "update jobs set status = ?, cancel_requested = 0, pause_requested = 0, error_code = ?, error_message = ?, timings = ?, profile = ?,
-                peak_memory_bytes = nullif(max(coalesce(peak_memory_bytes, 0), coalesce(?, 0)), 0), finished_at = ?
+                peak_memory_bytes = nullif(max(coalesce(peak_memory_bytes, 0), coalesce(?, 0)), 0),
+                peak_gpu_memory_bytes = nullif(max(coalesce(peak_gpu_memory_bytes, 0), coalesce(?, 0)), 0), finished_at = ?
              where id = ? and status = 'running' returning *",
         )
         .bind(status.as_str())
@@ -87,7 +92,8 @@ impl Store {
         .bind(error.map(|error| error.message.clone()))
         .bind(timings)
         .bind(profile)
-        .bind(peak_memory_bytes.map(int))
+        .bind(memory.host.map(int))
+        .bind(memory.gpu.map(int))
         .bind(utc_now())
         .bind(id.to_string())
         .fetch_optional(&mut *transaction)

@@ -22,7 +22,7 @@ pub(super) struct Written {
 }
 
 /// The folder of a run's checkpoints.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Checkpointer {
     root: PathBuf,
 }

@@ -71,7 +71,8 @@ impl Group {
     /// The same micro-batches within other limits.
     #[must_use]
     pub fn within(&self, limits: Limits) -> Vec<Self> {
-        let sequences = |pack: &PackedBatch| pack.cu_seqlens.windows(2).map(|ends| ends[0]..ends[1]).collect::<Vec<_>>();
+        let sequences =
+            |pack: &PackedBatch| pack.cu_seqlens.windows(2).map(|ends| ends[0]..ends[1]).collect::<Vec<_>>();
         let packs = self.packs.iter();
         let mut sequences =
             packs.flat_map(|pack| sequences(pack).into_iter().map(|place| &pack.input_ids[place])).collect::<Vec<_>>();

@@ -61,7 +61,7 @@ impl AdamW {
         let max_grad_norm = self.config.max_grad_norm;
         // The small number is torch's clip_grad_norm_'s.
         let clip = if max_grad_norm > 0.0 { (max_grad_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        let decaying = AdamWStep { gradient_factor: clip as f32, ..self.scalars(learning_rate) };
+        let decaying = AdamWStep { gradient_factor: clip as f32, ..self.scalars(self.step, learning_rate) };
         let step = AdamWStep { weight_factor: 1.0, ..decaying };
         for (range, decay) in &self.groups {
             let step = if *decay { &decaying } else { &step };
@@ -75,10 +75,10 @@ impl AdamW {
         norm
     }
 
-    /// What the step that is counted last multiplies and adds where weights decay, without clipping.
-    pub(crate) fn scalars(&self, learning_rate: f64) -> AdamWStep {
+    /// What step number `step`, from 1, multiplies and adds where weights decay, without clipping.
+    pub(crate) fn scalars(&self, step: u64, learning_rate: f64) -> AdamWStep {
         let AdamWConfig { beta1, beta2, epsilon, weight_decay, .. } = self.config;
-        let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
+        let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         AdamWStep {
             gradient_factor: 1.0,
             first_share: (1.0 - beta1) as f32,

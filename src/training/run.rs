@@ -77,22 +77,26 @@ pub struct StepLog {
 ///
 /// # Errors
 /// As [`TrainError`] lists; complete checkpoints stay.
-pub fn run(
-    hardware: &Hardware,
-    request: &TrainRequest,
-    sink: &mut dyn TrainSink,
-) -> Result<TrainReport, TrainError> {
+pub fn run(hardware: &Hardware, request: &TrainRequest, sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
     let setup = Setup::new(hardware, request)?;
     sink.on_start(&setup.state.start());
     if setup.state.is_finished() {
         return Ok(setup.state.into_report(setup.resumed_from_epoch));
     }
     let mut trainer = Trainer::new(request, sink, setup)?;
+    let ran = epochs(&mut trainer);
+    // A checkpoint may still be on its way to the disk, however the run ends.
+    let saved = trainer.finish_saving();
+    ran.and(saved)?;
+    Ok(trainer.into_report())
+}
+
+fn epochs(trainer: &mut Trainer<'_>) -> Result<(), TrainError> {
     trainer.baseline()?;
     while !trainer.is_finished() {
         trainer.train_epoch()?;
         trainer.evaluate_epoch()?;
         trainer.save_epoch()?;
     }
-    Ok(trainer.into_report())
+    Ok(())
 }

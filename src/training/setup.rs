@@ -28,13 +28,13 @@ impl Setup {
     pub(super) fn new(hardware: &Hardware, request: &TrainRequest) -> Result<Self, TrainError> {
         check_rows(&request.train, &request.eval)?;
         let checkpointer = Checkpointer::open(&request.checkpoints)?;
-        let purpose = purpose(hardware);
+        let purpose = if hardware.is_gpu() { Purpose::Elsewhere } else { Purpose::Training };
         let load = |folder: &Path, precision| SentenceEncoder::load_in(folder, precision, purpose);
         let mut encoder = load(&request.base_model_folder, request.arguments.precision)?;
         let summary = encoder.summary();
         let arguments =
             request.arguments.resolve(summary.dimension, summary.max_seq_length).map_err(TrainError::Arguments)?;
-        let arguments = TrainingArguments { precision: resolve(hardware, arguments.precision), ..arguments };
+        let arguments = TrainingArguments { precision: resolve_precision(hardware, arguments.precision), ..arguments };
         let fingerprint = Fingerprint::new(&request.train, &request.eval, encoder.parameters());
         let newest = checkpointer.epochs()?.pop();
         let state = match newest {
@@ -77,26 +77,7 @@ impl Setup {
     }
 }
 
-/// What an encoder is loaded for.
-fn purpose(hardware: &Hardware) -> Purpose {
-    #[cfg(feature = "cuda")]
-    if hardware.gpu().is_some() {
-        return Purpose::Elsewhere;
-    }
-    let _ = hardware;
-    Purpose::Training
-}
-
-/// The precision that is meant: by `auto`, the faster one.
-fn resolve(hardware: &Hardware, precision: Precision) -> Precision {
-    #[cfg(feature = "cuda")]
-    if hardware.gpu().is_some() && precision == Precision::Auto {
-        return Precision::Bf16;
-    }
-    let _ = hardware;
-    resolve_precision(precision)
-}
-
+/// What computes the run.
 fn engine(
     hardware: &Hardware,
     encoder: SentenceEncoder,

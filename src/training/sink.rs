@@ -34,6 +34,9 @@ pub trait TrainSink: Send {
     /// Hears what the evaluation of an epoch found, right before its event.
     fn on_rankings(&mut self, _epoch: u32, _rankings: &Rankings) {}
 
+    /// Hears the most bytes of a GPU's memory that the run held so far, where a GPU computes it.
+    fn on_gpu_memory(&mut self, _most_bytes: u64) {}
+
     /// Takes an event. A checkpoint's folder is complete on disk before its event comes.
     fn on_event(&mut self, event: TrainEvent);
 

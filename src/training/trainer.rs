@@ -36,6 +36,8 @@ pub(super) struct Trainer<'a> {
     evaluator: RetrievalEvaluator,
     texts: Arc<TokenizedTexts>,
     meter: StepMeter,
+    /// The last checkpoint, where it is still being written.
+    writing: Option<save::Writing>,
     /// True once a step showed that every tensor is trained.
     gradients_checked: bool,
 }
@@ -89,6 +91,7 @@ impl<'a> Trainer<'a> {
             evaluator,
             texts: Arc::new(texts),
             meter: StepMeter::new(),
+            writing: None,
             gradients_checked: resumed_from_epoch.is_some(),
         };
         warnings.into_iter().for_each(|message| trainer.warn(message));
@@ -137,6 +140,7 @@ impl<'a> Trainer<'a> {
             watch = Stopwatch::start();
         }
         self.read_steps()?;
+        self.tell_memory();
         self.state.epoch = epoch;
         self.meter.pause();
         self.add_time(TrainPhase::Train, started);
@@ -261,6 +265,12 @@ impl<'a> Trainer<'a> {
     fn warn(&mut self, message: String) {
         self.state.warnings.push(message.clone());
         self.sink.on_event(TrainEvent::Warning { message });
+    }
+
+    fn tell_memory(&mut self) {
+        if let Some(bytes) = self.engine.peak_device_memory() {
+            self.sink.on_gpu_memory(bytes);
+        }
     }
 
     fn add_time(&mut self, phase: TrainPhase, started: Instant) {

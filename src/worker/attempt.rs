@@ -9,7 +9,7 @@ use crate::data::error::DatasetError;
 use crate::domain::{DataDir, DatasetId, Job, JobError, Pair};
 use crate::model::ModelError;
 use crate::records::RecordingSink;
-use crate::store::{JobOutcome, Store, StoreError};
+use crate::store::{JobOutcome, PeakBytes, Store, StoreError};
 use crate::training::{TrainError, TrainReport, TrainRequest};
 
 use super::reconcile;
@@ -48,7 +48,7 @@ pub(super) fn attempt(
     data_dir: &DataDir,
     shared: &Shared,
     job: &Job,
-) -> (Ending, Option<u64>) {
+) -> (Ending, PeakBytes) {
     let stop = shared.begin(job.id);
     let mut sink = StoreSink::new(runtime, store, shared, job.id, std::sync::Arc::clone(&stop));
     // Nothing outlives a panic half-changed: the sink is only asked for its failure and its memory afterwards, the

@@ -8,8 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::domain::{DataDir, Job};
-use crate::model::describe_precision;
-use crate::store::{Store, StoreError};
+use crate::store::{PeakBytes, Store, StoreError};
 
 use super::attempt::{Ending, attempt};
 use super::reserve::Reserve;
@@ -62,8 +61,7 @@ impl Runner {
     fn work(&mut self, job: &Job) {
         let span = tracing::info_span!("job", job_id = %job.id);
         let _entered = span.enter();
-        let precision = describe_precision(job.training.precision);
-        tracing::info!(base_model = job.base_model, precision, "job taken up");
+        tracing::info!(base_model = job.base_model, precision = %job.training.precision, "job taken up");
         self.reserve.hold();
         let (ending, memory) =
             attempt(&mut *self.trainer, &self.runtime, &self.store, &self.data_dir, &self.shared, job);
@@ -73,7 +71,7 @@ impl Runner {
 
     /// Writes how an attempt ended, on a full disk into the space kept back, and again and again where the store cannot
     /// take it: nobody else will. Gives up when the server stops; the next start then finds the job running and puts it back.
-    fn settle(&self, job: &Job, ending: &Ending, memory: Option<u64>) {
+    fn settle(&self, job: &Job, ending: &Ending, memory: PeakBytes) {
         loop {
             let settled = self.runtime.block_on(async {
                 match ending {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use crate::domain::{JobId, TrainEvent};
-use crate::store::{Store, StoreError};
+use crate::store::{PeakBytes, Store, StoreError};
 use crate::training::TrainSink;
 
 use super::memory::PeakMemory;
@@ -31,6 +31,8 @@ pub(super) struct StoreSink<'a> {
     /// When a step was last written. Of its own, because progress comes right before each step: the steps of a large
     /// model would otherwise wait for the next one's progress.
     step_written_at: Option<Instant>,
+    /// The most bytes of a GPU that the run told of.
+    gpu_memory: Option<u64>,
     /// What the store answered when it could not take an event; the run ends then.
     failure: Option<StoreError>,
 }
@@ -53,6 +55,7 @@ impl<'a> StoreSink<'a> {
             pending: Vec::new(),
             written_at: None,
             step_written_at: None,
+            gpu_memory: None,
             failure: None,
         }
     }
@@ -80,8 +83,8 @@ impl<'a> StoreSink<'a> {
     }
 
     /// The most memory held so far.
-    pub(super) fn peak_memory(&mut self) -> Option<u64> {
-        self.memory.bytes()
+    pub(super) fn peak_memory(&mut self) -> PeakBytes {
+        PeakBytes { host: self.memory.bytes(), gpu: self.gpu_memory }
     }
 }
 
@@ -104,6 +107,10 @@ impl TrainSink for StoreSink<'_> {
         if is_due {
             self.flush();
         }
+    }
+
+    fn on_gpu_memory(&mut self, most_bytes: u64) {
+        self.gpu_memory = self.gpu_memory.max(Some(most_bytes));
     }
 
     /// The store forgets a checkpoint only where no alias means it. What could not be stored leaves it in place.

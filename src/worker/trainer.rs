@@ -2,6 +2,7 @@
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
+use crate::kernels::Hardware;
 use crate::training::{self, TrainError, TrainReport, TrainRequest, TrainSink};
 
 /// Trains one job after another on the thread that owns the device.
@@ -15,7 +16,10 @@ pub trait Trainer: Send {
 
 /// The real one, with threads of its own.
 #[derive(Debug)]
-pub struct EngineTrainer(ThreadPool);
+pub struct EngineTrainer {
+    pool: ThreadPool,
+    hardware: Hardware,
+}
 
 impl EngineTrainer {
     /// As many threads as there are cores. They give way to all others by their niceness, so that a request to embed has
@@ -23,9 +27,10 @@ impl EngineTrainer {
     ///
     /// # Errors
     /// Where the system gives no threads.
-    pub fn new(nice: u8) -> Result<Self, ThreadPoolBuildError> {
+    pub fn new(nice: u8, hardware: Hardware) -> Result<Self, ThreadPoolBuildError> {
         let pool = ThreadPoolBuilder::new().thread_name(|index| format!("matryo-training-{index}"));
-        pool.start_handler(move |_| give_way(nice)).build().map(Self)
+        let pool = pool.start_handler(move |_| give_way(nice)).build()?;
+        Ok(Self { pool, hardware })
     }
 }
 
@@ -42,6 +47,6 @@ fn give_way(_nice: u8) {}
 
 impl Trainer for EngineTrainer {
     fn train(&mut self, request: &TrainRequest, sink: &mut dyn TrainSink) -> Result<TrainReport, TrainError> {
-        self.0.install(|| training::run(request, sink))
+        self.pool.install(|| training::run(&self.hardware, request, sink))
     }
 }

@@ -104,7 +104,7 @@ fn document(state: &AppState, title: &str, current: Section, body: &Markup) -> M
                 }
                 main id="main" tabindex="-1" { (body) }
                 footer {
-                    p { "Matryo " (env!("CARGO_PKG_VERSION")) " on " (state.device) }
+                    p { "Matryo " (env!("CARGO_PKG_VERSION")) " on " (state.training_device.hardware.describe()) }
                 }
             }
         }

@@ -9,6 +9,7 @@ use super::asked::{InPath, chosen};
 use crate::domain::{Model, ModelReference, ModelSource, ModelStatus, ModelSummary, Pooling};
 use crate::http::openapi::{Conflict, NotFound};
 use crate::http::{ApiError, AppState};
+use crate::kernels::Hardware;
 use crate::model::describe_precision;
 use crate::serving::MAX_BATCH_TOKENS;
 use crate::store::StoreError;
@@ -55,9 +56,15 @@ pub(super) struct Info {
     auto_truncate: bool,
     /// All base models that are ready, by name, newest first.
     models: Vec<String>,
-    /// What computes.
+    /// What embeds.
     #[schema(example = "cpu")]
     device: String,
+    /// What computes jobs: `cpu`, or a GPU with its name.
+    #[schema(example = "cuda:0 (NVIDIA H100 80GB HBM3)")]
+    training_device: String,
+    /// Why that was taken, and not the other.
+    #[schema(example = "it is the first GPU")]
+    training_device_reason: String,
     /// The numbers that embeddings are computed in, and by which of the processor's units.
     #[schema(example = "float32")]
     precision: &'static str,
@@ -117,7 +124,9 @@ pub(super) async fn get_info(State(state): State<AppState>, InPath(named): InPat
         auto_truncate: true,
         models: ready.into_iter().map(|model| model.name).collect(),
         device: state.device.to_string(),
-        precision: describe_precision(state.embedding.precision()),
+        training_device: state.training_device.hardware.describe(),
+        training_device_reason: state.training_device.reason.clone(),
+        precision: describe_precision(&Hardware::cpu(), state.embedding.precision()),
         version: env!("CARGO_PKG_VERSION"),
         sha: option_env!("MATRYO_COMMIT"),
         docker_label: option_env!("DOCKER_LABEL"),

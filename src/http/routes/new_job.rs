@@ -107,6 +107,7 @@ pub(in crate::http) async fn check(
             timings: None,
             profile: None,
             peak_memory_bytes: None,
+            peak_gpu_memory_bytes: None,
             created_at: utc_now(),
             started_at: None,
             finished_at: None,

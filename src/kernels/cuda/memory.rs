@@ -1,13 +1,16 @@
 //! The device's memory, held as long as it is needed, and what of it was held at once.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytemuck::Pod;
 
 use super::driver::{Address, Argument, Driver, Launch, Numbers, Product};
 use super::{CudaError, Description, Free};
+use crate::kernels::KernelTime;
 
 /// A device, shared by all that lies on it.
 #[derive(Debug, Clone)]
@@ -18,12 +21,20 @@ struct Shared {
     driver: Box<dyn Driver>,
     held: AtomicUsize,
     most_held: AtomicUsize,
+    /// Launches and seconds by kernel, where they are timed.
+    profile: Mutex<Option<BTreeMap<String, (u64, f64)>>>,
+    is_profiled: AtomicBool,
 }
 
 impl Device {
     pub(crate) fn new(driver: impl Driver + 'static) -> Self {
-        let shared = Shared { driver: Box::new(driver), held: AtomicUsize::new(0), most_held: AtomicUsize::new(0) };
-        Self(Arc::new(shared))
+        Self(Arc::new(Shared {
+            driver: Box::new(driver),
+            held: AtomicUsize::new(0),
+            most_held: AtomicUsize::new(0),
+            profile: Mutex::default(),
+            is_profiled: AtomicBool::new(false),
+        }))
     }
 
     /// What it is.
@@ -42,12 +53,53 @@ impl Device {
     ) -> Result<(), CudaError> {
         let grid = grid.map(|blocks| u32::try_from(blocks).expect("it fits 32 bits"));
         let launch = Launch { kernel, grid, threads: threads as u32, shared: shared as u32 };
-        self.0.driver.launch(&launch, arguments)
+        self.timed(|| kernel.to_owned(), || self.0.driver.launch(&launch, arguments))
     }
 
     /// Multiplies matrices; [`Driver::multiply`].
     pub(crate) fn multiply(&self, product: &Product) -> Result<(), CudaError> {
-        self.0.driver.multiply(product)
+        let Product { left, right, batches, .. } = product;
+        let name = || match batches {
+            1 if right.transposed => format!("product by [{}, {}], transposed", right.columns, right.rows),
+            1 if left.transposed => format!("product to [{}, {}]", left.rows, right.columns),
+            1 => format!("product by [{}, {}]", right.rows, right.columns),
+            _ => "products of a batch".into(),
+        };
+        self.timed(name, || self.0.driver.multiply(product))
+    }
+
+    /// Does something on the device; waits for it, and keeps the time, where that is wanted.
+    fn timed(
+        &self,
+        name: impl FnOnce() -> String,
+        work: impl FnOnce() -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        if !self.0.is_profiled.load(Ordering::Relaxed) {
+            return work();
+        }
+        let started = Instant::now();
+        work()?;
+        self.0.driver.synchronize()?;
+        if let Some(times) = &mut *self.0.profile.lock().unwrap_or_else(PoisonError::into_inner) {
+            let time = times.entry(name()).or_default();
+            *time = (time.0 + 1, time.1 + started.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Times each kernel from now on, and waits for it.
+    pub(crate) fn start_profile(&self) {
+        *self.0.profile.lock().unwrap_or_else(PoisonError::into_inner) = Some(BTreeMap::new());
+        self.0.is_profiled.store(true, Ordering::Relaxed);
+    }
+
+    /// What kernels took since then, the longest first.
+    pub(crate) fn profile(&self) -> Vec<KernelTime> {
+        let times = self.0.profile.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+        let mut times: Vec<KernelTime> =
+            times.into_iter().map(|(name, (launches, seconds))| KernelTime { name, launches, seconds }).collect();
+        times.sort_by(|one, other| other.seconds.total_cmp(&one.seconds));
+        times
     }
 
     /// Waits until all that was asked is done.

@@ -25,6 +25,6 @@ mod source;
 #[cfg(test)]
 pub(crate) mod emulator;
 
-pub(crate) use driver::{Address, Argument, Description, Driver, Free, Launch, Matrix, Numbers, Product, kernel};
+pub(crate) use driver::{Address, Argument, Description, Free, Launch, Matrix, Numbers, Product, kernel};
 pub use error::CudaError;
 pub(crate) use memory::{Buffer, Device, Tensor, View};

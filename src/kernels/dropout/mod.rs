@@ -236,7 +236,8 @@ mod tests {
         }
         assert_ne!(mask(&stream, 5, 777), mask(&stream, 6, 777));
         // A pack of two stretches, the second of another micro-batch, with three units a row.
-        let places = [(0, 3, 11), (4, 4, 2)].map(|(start, micro_batch, first)| DropoutPlace { start, micro_batch, first });
+        let places =
+            [(0, 3, 11), (4, 4, 2)].map(|(start, micro_batch, first)| DropoutPlace { start, micro_batch, first });
         let pack = DropoutStream::over(7, &places, 1, 0.1, 3).expect("the rate is above 0");
         let next = DropoutStream::new(7, 4, 1, 0.1).expect("the rate is above 0");
         assert_eq!(mask(&pack, 3 * 3 + 2, 777), mask(&stream, 14 * 3 + 2, 777));

@@ -243,14 +243,26 @@ impl Pass<'_> {
     }
 
     /// `output = input weightᵀ`, with the bias where it is wanted.
-    pub(super) fn linear(&self, linear: Linear, input: Address, output: Address, with_bias: bool) -> Result<(), CudaError> {
+    pub(super) fn linear(
+        &self,
+        linear: Linear,
+        input: Address,
+        output: Address,
+        with_bias: bool,
+    ) -> Result<(), CudaError> {
         let (input, output) = (self.rows(input, linear.inputs), self.rows(output, linear.outputs));
         let bias = with_bias.then(|| self.factor(linear.bias));
         self.multiply(input, self.weight_matrix(linear).transposed(), output, bias, false)
     }
 
     /// The gradient by a linear layer's input, written or added.
-    pub(super) fn linear_backward(&self, linear: Linear, d_output: Address, d_input: Address, add: bool) -> Result<(), CudaError> {
+    pub(super) fn linear_backward(
+        &self,
+        linear: Linear,
+        d_output: Address,
+        d_input: Address,
+        add: bool,
+    ) -> Result<(), CudaError> {
         let (d_output, d_input) = (self.rows(d_output, linear.outputs), self.rows(d_input, linear.inputs));
         self.multiply(d_output, self.weight_matrix(linear), d_input, None, add)
     }

@@ -1,8 +1,6 @@
 //! One layer, forward and backward: `model/blocks/attention.rs` and `feed_forward.rs` of the CPU, kernel by kernel.
 
-use crate::kernels::cuda::attention::{
-    Attention, AttentionKept, DroppedProbabilities, attention, attention_backward,
-};
+use crate::kernels::cuda::attention::{Attention, AttentionKept, DroppedProbabilities, attention, attention_backward};
 use crate::kernels::cuda::gelu::{gelu, gelu_backward};
 use crate::kernels::cuda::norm::{
     Kept, NormBackward, NormPlaces, ResidualNorm, Shape, column_sums, residual_norm, residual_norm_backward,
@@ -94,7 +92,13 @@ impl Pass<'_> {
         let attention_kept = kept(true, &room.attention_normalized, &room.attention_inverse);
         let feed_forward_kept = kept(true, &room.normalized, &room.inverse);
 
-        self.norm_backward(DropoutSite::FeedForwardOutput(number), layer.norm, layer.outer, feed_forward_kept, gradients)?;
+        self.norm_backward(
+            DropoutSite::FeedForwardOutput(number),
+            layer.norm,
+            layer.outer,
+            feed_forward_kept,
+            gradients,
+        )?;
         self.linear_backward(layer.outer, d_branch, d_wide, false)?;
         let shape = Shape { columns: layer.inner.outputs, ..self.shape() };
         let d_bias = gradients.part(layer.inner.bias, layer.inner.outputs).address();

@@ -60,7 +60,11 @@ impl CudaEncoder {
     ///
     /// # Errors
     /// As the device says, and where a tensor is missing.
-    pub(crate) fn new(device: &Device, encoder: &SentenceEncoder, precision: Precision) -> Result<Self, CudaModelError> {
+    pub(crate) fn new(
+        device: &Device,
+        encoder: &SentenceEncoder,
+        precision: Precision,
+    ) -> Result<Self, CudaModelError> {
         let config = encoder.config();
         let numbers = if precision == Precision::Float32 { Numbers::Float32 } else { Numbers::Bf16 };
         if let Some(reason) = unsupported(config, numbers) {
@@ -184,8 +188,7 @@ impl CudaEncoder {
         self.norms.grow(sequences)?;
         self.bert.forward(&self.device, self.pass_weights(), pack, dropout, keep, &mut self.workspace)?;
         let (cu_seqlens, output) = (self.workspace.pack.cu_seqlens(), self.workspace.output);
-        let pooled =
-            if self.summary.normalize { self.pooled.view().address() } else { embeddings.address() };
+        let pooled = if self.summary.normalize { self.pooled.view().address() } else { embeddings.address() };
         pool(&self.device, self.numbers, self.kind(), cu_seqlens, dimension, output, pooled)?;
         if self.summary.normalize {
             let norms = self.norms.view().address();

@@ -3,7 +3,7 @@
 use crate::data::packing::PackedBatch;
 use crate::domain::Precision;
 use crate::kernels::cuda::{Buffer, Device, emulator};
-use crate::model::folder::tiny_model::TinyModel;
+use crate::model::tiny_model::TinyModel;
 use crate::model::{DropoutKey, DropoutPart, SentenceEncoder, Workspace};
 
 use super::CudaEncoder;
@@ -23,7 +23,8 @@ fn load(model: &TinyModel) -> SentenceEncoder {
 
 fn batch() -> PackedBatch {
     let token = |sequence: usize, place: usize| 5 + ((sequence * 31 + place * 17 + sequence * place) % 190) as u32;
-    let sequence = |(number, length): (usize, &usize)| (0..*length).map(|place| token(number, place)).collect::<Vec<_>>();
+    let sequence =
+        |(number, length): (usize, &usize)| (0..*length).map(|place| token(number, place)).collect::<Vec<_>>();
     let sequences: Vec<Vec<u32>> = LENGTHS.iter().enumerate().map(sequence).collect();
     PackedBatch::from_sequences(sequences.iter().map(Vec::as_slice))
 }
@@ -98,8 +99,9 @@ fn check(model: &TinyModel, precision: Precision, key: Option<&DropoutKey>, tole
         let place = spec.offset..spec.offset + spec.len;
         let (gradient, expected) = (&gradients[place.clone()], &expected_gradients[place]);
         if spec.name.ends_with("key.bias") {
-            let size = norm(gradient.iter().copied());
-            assert!(size < tolerance, "{}: a softmax does not see it, yet its gradient is {size}", spec.name);
+            // What is left is rounding, of gradients of a size of about 1.
+            let (size, bound) = (norm(gradient.iter().copied()), 5.0 * tolerance);
+            assert!(size < bound, "{}: a softmax does not see it, yet its gradient is {size}", spec.name);
             continue;
         }
         let error = apart(gradient, expected);

@@ -162,7 +162,12 @@ impl Workspace {
     ///
     /// # Errors
     /// As the device says.
-    pub(super) fn reserve_masks(&mut self, config: &EncoderConfig, tokens: usize, groups: u32) -> Result<(), CudaError> {
+    pub(super) fn reserve_masks(
+        &mut self,
+        config: &EncoderConfig,
+        tokens: usize,
+        groups: u32,
+    ) -> Result<(), CudaError> {
         self.row_mask.grow(row_words(config.hidden_size) * tokens)?;
         self.probability_mask.grow(probability_words(groups, config.num_attention_heads))
     }

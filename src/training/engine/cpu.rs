@@ -10,7 +10,7 @@ use crate::training::losses::matryoshka::MatryoshkaLoss;
 use crate::training::optimizer::AdamW;
 use crate::training::{TrainError, gradients};
 
-use super::{Engine, GroupSize, Limits, StepReading};
+use super::{Engine, GroupSize, Limits, State, StepReading};
 
 /// What the activations kept at once may take. The recipe's micro-batches of 32 pairs need about a seventh of it for
 /// MiniLM and half of it for a BERT-base model.
@@ -110,7 +110,8 @@ impl Engine for CpuEngine {
             let place = self.numbers(&(row..row + 2 * pairs));
             let (anchors, positives) = self.embeddings[place.clone()].split_at(pairs * dimension);
             let (d_anchors, d_positives) = self.d_embeddings[place].split_at_mut(pairs * dimension);
-            let output = self.loss.forward_backward(anchors, positives, dimension, share as f32, d_anchors, d_positives);
+            let output =
+                self.loss.forward_backward(anchors, positives, dimension, share as f32, d_anchors, d_positives);
             if !output.total.is_finite() {
                 return Err(TrainError::NonFiniteLoss { step: self.optimizer.step + 1 });
             }
@@ -156,8 +157,8 @@ impl Engine for CpuEngine {
         Ok(evaluator.evaluate(&self.encoder, sequences, dims, &mut self.workspace, rankings, on_progress)?)
     }
 
-    fn state(&mut self) -> Result<(&SentenceEncoder, &AdamW), TrainError> {
-        Ok((&self.encoder, &self.optimizer))
+    fn state(&mut self) -> Result<State<'_>, TrainError> {
+        Ok(State::Here(&self.encoder, &self.optimizer))
     }
 
     fn step_down(&mut self, _size: GroupSize) -> bool {

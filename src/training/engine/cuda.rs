@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::data::packing::PackedBatch;
 use crate::domain::Precision;
@@ -17,7 +18,7 @@ use crate::training::losses::matryoshka::MatryoshkaLoss;
 use crate::training::optimizer::AdamW;
 use crate::training::{TrainError, gradients};
 
-use super::{Engine, GroupSize, Limits, StepReading};
+use super::{Engine, GroupSize, Limits, State, StepReading};
 
 /// Steps whose losses and norms may wait on the device to be read.
 const UNREAD: usize = 1024;
@@ -33,9 +34,11 @@ const EMBEDDED_TOKENS: usize = 1 << 15;
 pub(crate) struct CudaEngine {
     device: Device,
     /// Its weights are those of the last [`Engine::state`].
-    encoder: SentenceEncoder,
-    /// Its moments likewise; its step is the present one.
-    optimizer: AdamW,
+    encoder: Arc<SentenceEncoder>,
+    /// Likewise.
+    optimizer: Arc<AdamW>,
+    /// Steps done.
+    step: u64,
     model: CudaEncoder,
     loss: Matryoshka,
     limits: Limits,
@@ -112,8 +115,9 @@ impl CudaEngine {
             readings: Vec::new(),
             lacks_memory: false,
             model,
-            encoder,
-            optimizer,
+            step: optimizer.step,
+            encoder: Arc::new(encoder),
+            optimizer: Arc::new(optimizer),
         };
         made.limits = made.estimate(precision)?;
         Ok(made)
@@ -138,7 +142,7 @@ impl CudaEngine {
         self.losses.read(0, &mut losses)?;
         self.norms.read(0, &mut norms)?;
         self.losses.fill_with_zeros()?;
-        let first = self.optimizer.step + 1 - self.unread as u64;
+        let first = self.step + 1 - self.unread as u64;
         self.unread = 0;
         for (step, (loss, norm)) in (first..).zip(losses.into_iter().zip(norms)) {
             if !f64::is_finite(loss) {
@@ -215,8 +219,8 @@ impl Engine for CudaEngine {
     fn step(&mut self, learning_rate: f64) -> Result<(), TrainError> {
         let norm = self.norms.view().part(self.unread, 1).address();
         euclidean_norm(&self.device, self.gradients.view(), norm, &mut self.squares)?;
-        self.optimizer.step += 1;
-        let scalars = self.optimizer.scalars(learning_rate);
+        self.step += 1;
+        let scalars = self.optimizer.scalars(self.step, learning_rate);
         let step = Step {
             max_grad_norm: self.optimizer.config.max_grad_norm as f32,
             first_share: scalars.first_share,
@@ -258,18 +262,20 @@ impl Engine for CudaEngine {
         on_progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         let tokens = self.limits.pack.min(EMBEDDED_TOKENS);
-        let mut retriever =
-            DeviceRetriever::new(&self.device, &mut self.model, sequences, dims, tokens, on_progress)?;
+        let mut retriever = DeviceRetriever::new(&self.device, &mut self.model, sequences, dims, tokens, on_progress)?;
         Ok(evaluator.evaluate_with(&mut retriever, sequences, dims, rankings)?)
     }
 
-    fn state(&mut self) -> Result<(&SentenceEncoder, &AdamW), TrainError> {
+    fn state(&mut self) -> Result<State<'_>, TrainError> {
         let layout = self.model.layout();
+        let encoder = Arc::get_mut(&mut self.encoder).expect("the last copy was let go");
+        let optimizer = Arc::get_mut(&mut self.optimizer).expect("the last copy was let go");
         let weights = self.model.weights().to_vec()?;
-        self.encoder.update(|parameters| layout.to_host(&weights, &mut parameters.flat));
-        layout.to_host(&self.first_moments.to_vec()?, &mut self.optimizer.first_moments);
-        layout.to_host(&self.second_moments.to_vec()?, &mut self.optimizer.second_moments);
-        Ok((&self.encoder, &self.optimizer))
+        encoder.update(|parameters| layout.to_host(&weights, &mut parameters.flat));
+        layout.to_host(&self.first_moments.to_vec()?, &mut optimizer.first_moments);
+        layout.to_host(&self.second_moments.to_vec()?, &mut optimizer.second_moments);
+        optimizer.step = self.step;
+        Ok(State::Copied(Arc::clone(&self.encoder), Arc::clone(&self.optimizer)))
     }
 
     fn step_down(&mut self, size: GroupSize) -> bool {

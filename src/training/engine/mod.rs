@@ -4,9 +4,12 @@
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(all(test, feature = "cuda"))]
+mod cuda_tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::data::packing::PackedBatch;
 use crate::evaluation::{Rankings, RetrievalEvaluator};
@@ -35,6 +38,15 @@ pub struct StepReading {
     pub loss: f64,
     /// The gradient's norm before clipping.
     pub grad_norm: f64,
+}
+
+/// The present weights and moments.
+#[derive(Debug)]
+pub enum State<'a> {
+    /// Those that the next step will change.
+    Here(&'a SentenceEncoder, &'a AdamW),
+    /// Copies, which may be written while the run goes on. The next one can be asked for once they are let go.
+    Copied(Arc<SentenceEncoder>, Arc<AdamW>),
 }
 
 /// How large a group of micro-batches is.
@@ -125,7 +137,7 @@ pub trait Engine {
     ///
     /// # Errors
     /// As the engine's device says.
-    fn state(&mut self) -> Result<(&SentenceEncoder, &AdamW), TrainError>;
+    fn state(&mut self) -> Result<State<'_>, TrainError>;
 
     /// Lowers the limits, since there was too little memory for a group of this size; false where they are as low as they
     /// can be.

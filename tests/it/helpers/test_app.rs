@@ -8,8 +8,9 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use matryo::domain::DataDir;
-use matryo::http::{AppState, HttpLimits, ModelPulls};
+use matryo::http::{AppState, HttpLimits, ModelPulls, TrainingDevice};
 use matryo::hub::HubSettings;
+use matryo::kernels::Hardware;
 use matryo::serving::{EmbeddingService, ServingOptions};
 use matryo::store::Store;
 use matryo::telemetry::{Metrics, Telemetry};
@@ -40,7 +41,7 @@ impl TestApp {
 
     /// Starts a service on a folder that an earlier one left.
     pub(crate) async fn start_in(folder: TempDir, adjust: impl FnOnce(&mut AppState)) -> Self {
-        Self::start_on(folder, EngineTrainer::new(0).expect("there are threads"), adjust).await
+        Self::start_on(folder, EngineTrainer::new(0, Hardware::cpu()).expect("there are threads"), adjust).await
     }
 
     /// Starts a service whose jobs `trainer` runs.
@@ -71,6 +72,7 @@ impl TestApp {
             model_roots: [root.join("roots")].into(),
             api_key: None,
             device: "cpu".into(),
+            training_device: TrainingDevice { hardware: Hardware::cpu(), reason: "this is a test".into() }.into(),
             limits: HttpLimits::default(),
             telemetry: Telemetry::new(Metrics::new(|_| {})),
         };

@@ -131,7 +131,8 @@ fn packed_equals_one_by_one() {
         for (number, ends) in batch.cu_seqlens.windows(2).enumerate() {
             let one = PackedBatch::from_sequences([&batch.input_ids[ends[0]..ends[1]]]);
             let rows = number * dimension..(number + 1) * dimension;
-            let place = DropoutPart { micro_batch: 9, sequence: 0, token: 0, first_sequence: number, first_token: ends[0] };
+            let place =
+                DropoutPart { micro_batch: 9, sequence: 0, token: 0, first_sequence: number, first_token: ends[0] };
             let embedding = encoder.forward(&one, Some(&DropoutKey::of(3, [place])), &mut workspace);
             for (alone, together) in embedding.iter().zip(&together[rows.clone()]) {
                 assert!((alone - together).abs() < 1e-5, "{precision}: {alone} and {together}");

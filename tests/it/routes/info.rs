@@ -14,6 +14,8 @@ async fn info_tells_the_only_model_and_all_that_are_ready() {
     assert_eq!((&empty["model_id"], &empty["models"]), (&Value::Null, &json!([])));
     assert_eq!(empty["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&empty["device"], &empty["precision"]), (&"cpu".into(), &"float32".into()));
+    assert_eq!(empty["training_device"], "cpu");
+    assert_eq!(empty["training_device_reason"], "this is a test");
     assert_eq!(empty["max_client_batch_size"], app.state.limits.max_client_batch_size);
 
     add_base_model(&app, "one", &TinyModel::default()).await;

@@ -1,7 +1,7 @@
 //! Jobs as their owners see them.
 
 use matryo::domain::{DatasetId, JobEvent, JobId, JobStatus, ModelStatus};
-use matryo::store::{JobFilter, JobOutcome};
+use matryo::store::{JobFilter, JobOutcome, PeakBytes};
 
 use super::{Fixture, assert_not_found, conflict};
 use crate::helpers::rows;
@@ -108,7 +108,7 @@ async fn a_running_job_is_asked_to_stop_as_often_as_one_likes() {
         assert_eq!((change.job.status, change.job.cancel_requested), (JobStatus::Running, true));
         assert_eq!(change.event, None);
     }
-    let ended = fixture.store.finish(job.id, &JobOutcome::Cancelled, None).await.expect("it ends").job;
+    let ended = fixture.store.finish(job.id, &JobOutcome::Cancelled, PeakBytes::default()).await.expect("it ends").job;
     assert_eq!((ended.status, ended.cancel_requested), (JobStatus::Cancelled, false));
 }
 

@@ -14,7 +14,7 @@ mod recovery;
 mod token_lengths;
 
 use matryo::domain::{DataDir, Dataset, Job, JobId, Model};
-use matryo::store::{JobOutcome, Store, StoreError};
+use matryo::store::{JobOutcome, PeakBytes, Store, StoreError};
 use tempfile::TempDir;
 
 use crate::helpers::rows;
@@ -52,7 +52,7 @@ impl Fixture {
 
     async fn finish(&self, id: JobId) -> Job {
         let outcome = JobOutcome::Succeeded { timings: [("train".to_owned(), 1.5)].into(), profile: rows::profile() };
-        self.store.finish(id, &outcome, Some(1 << 20)).await.expect("it ends").job
+        self.store.finish(id, &outcome, PeakBytes { host: Some(1 << 20), gpu: None }).await.expect("it ends").job
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pausing: at once where nothing runs, asked for where something does.
 
 use matryo::domain::{JobEvent, JobStatus};
-use matryo::store::JobOutcome;
+use matryo::store::{JobOutcome, PeakBytes};
 
 use super::{Fixture, conflict};
 
@@ -68,7 +68,7 @@ async fn a_cancel_outweighs_a_pause() {
     fixture.store.request_pause(id).await.expect("it is asked");
     fixture.store.request_cancel(id).await.expect("it is asked");
     assert!(conflict(&fixture.store.request_pause(id).await.expect_err("too late")).contains("being cancelled"));
-    let job = fixture.store.finish(id, &JobOutcome::Cancelled, None).await.expect("it ends").job;
+    let job = fixture.store.finish(id, &JobOutcome::Cancelled, PeakBytes::default()).await.expect("it ends").job;
     assert_eq!((job.status, job.cancel_requested, job.pause_requested), (JobStatus::Cancelled, false, false));
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use matryo::domain::{JobError, JobEvent, JobStatus};
-use matryo::store::JobOutcome;
+use matryo::store::{JobOutcome, PeakBytes};
 
 use super::{Fixture, assert_not_found, conflict};
 use crate::helpers::rows;
@@ -66,7 +66,8 @@ async fn a_failure_keeps_its_reason_and_tells_it() {
     let fixture = Fixture::new().await;
     let job = fixture.run().await;
     let error = JobError { code: "non_finite_loss".into(), message: "the loss is not finite at step 3".into() };
-    let change = fixture.store.finish(job.id, &JobOutcome::Failed(error.clone()), None).await.expect("it ends");
+    let change =
+        fixture.store.finish(job.id, &JobOutcome::Failed(error.clone()), PeakBytes::default()).await.expect("it ends");
     assert_eq!(change.job.error, Some(error.clone()));
     let event = change.event.expect("the status changed").event;
     assert_eq!(event, JobEvent::Status { status: JobStatus::Failed, message: Some(error.message) });
@@ -76,10 +77,11 @@ async fn a_failure_keeps_its_reason_and_tells_it() {
 async fn only_a_running_job_can_end() {
     let fixture = Fixture::new().await;
     let job = fixture.queue().await;
-    let error = fixture.store.finish(job.id, &JobOutcome::Cancelled, None).await.expect_err("it is queued");
+    let error =
+        fixture.store.finish(job.id, &JobOutcome::Cancelled, PeakBytes::default()).await.expect_err("it is queued");
     assert!(conflict(&error).contains("queued"), "{error}");
     let other = rows::job(&fixture.dataset, &fixture.model);
-    assert_not_found(fixture.store.finish(other.id, &JobOutcome::Cancelled, None).await, "job");
+    assert_not_found(fixture.store.finish(other.id, &JobOutcome::Cancelled, PeakBytes::default()).await, "job");
     assert_not_found(fixture.store.requeue(other.id, "why").await, "job");
     let error = fixture.store.requeue(job.id, "why").await.expect_err("it is queued already");
     assert!(conflict(&error).contains("queued"), "{error}");
@@ -112,11 +114,12 @@ async fn a_cancelled_job_is_not_put_back() {
 
 #[tokio::test]
 async fn memory_is_the_most_over_all_attempts() {
+    let memory = |host| PeakBytes { host: Some(host), gpu: Some(2 * host) };
     let fixture = Fixture::new().await;
     let job = fixture.run().await;
-    fixture.store.finish(job.id, &JobOutcome::Cancelled, Some(500)).await.expect("it ends");
+    fixture.store.finish(job.id, &JobOutcome::Cancelled, memory(500)).await.expect("it ends");
     fixture.store.resume(job.id).await.expect("it is queued again");
     fixture.store.claim_next().await.expect("it is claimed");
-    let ended = fixture.store.finish(job.id, &JobOutcome::Cancelled, Some(300)).await.expect("it ends").job;
-    assert_eq!(ended.peak_memory_bytes, Some(500));
+    let ended = fixture.store.finish(job.id, &JobOutcome::Cancelled, memory(300)).await.expect("it ends").job;
+    assert_eq!((ended.peak_memory_bytes, ended.peak_gpu_memory_bytes), (Some(500), Some(1000)));
 }

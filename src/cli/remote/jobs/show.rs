@@ -89,6 +89,7 @@ pub(super) async fn show(client: &Client, id: JobId, json: bool) -> Result<(), C
     facts.add_some("finished", job.finished_at.as_deref().map(moment));
     facts.add_some("took", took(&job));
     facts.add_some("peak memory", job.peak_memory_bytes.map(bytes));
+    facts.add_some("peak memory of the GPU", job.peak_gpu_memory_bytes.map(bytes));
     for warning in &job.warnings {
         facts.add("warning", warning.as_str());
     }

@@ -138,6 +138,9 @@ fn summary(view: &JobView) -> Markup {
                 @if let Some(bytes) = job.peak_memory_bytes {
                     div { dt { "Peak memory" } dd { (format::bytes(bytes)) } }
                 }
+                @if let Some(bytes) = job.peak_gpu_memory_bytes {
+                    div { dt { "Peak memory of the GPU" } dd { (format::bytes(bytes)) } }
+                }
                 @if let Some(profile) = &job.profile {
                     div { dt { "Speed" } dd { (format::count(profile.tokens_per_second as u64)) " tokens/s" } }
                 }

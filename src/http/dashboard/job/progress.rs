@@ -6,7 +6,6 @@ use super::super::format;
 use crate::domain::{Job, JobEvent, TrainEvent, TrainPhase};
 use crate::http::routes::jobs::progress;
 use crate::http::{ApiError, AppState};
-use crate::model::describe_precision;
 use crate::worker::memory::ProcessMemory;
 
 /// A job that runs, and what it last told.
@@ -30,7 +29,7 @@ impl Running {
     /// Where the store fails.
     pub(in super::super) async fn read(state: &AppState, job: Job) -> Result<Self, ApiError> {
         let mut running = Self {
-            device: format!("{}, {}", state.device, describe_precision(job.training.precision)),
+            device: state.training_device.describe(job.training.precision),
             phase: None,
             epoch: 0.0,
             pairs_per_second: None,

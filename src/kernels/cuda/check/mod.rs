@@ -11,7 +11,8 @@ mod norm;
 mod pooling;
 mod search;
 
-use super::{CudaError, Device};
+use super::{CudaError, Description, Device};
+use crate::kernels::{GpuDescription, KernelCheck, KernelComparison};
 
 /// How far a kernel's result is from the CPU's.
 #[derive(Debug, Clone)]
@@ -62,6 +63,27 @@ pub(crate) fn check_all(device: &Device) -> Result<Vec<Comparison>, CudaError> {
         comparisons.extend(check(device)?);
     }
     Ok(comparisons)
+}
+
+/// All kernels, for people.
+///
+/// # Errors
+/// As the device says.
+pub(crate) fn report(device: &Device) -> Result<KernelCheck, CudaError> {
+    let Description { name, compute_capability: (major, minor), multiprocessors, memory, .. } = device.description();
+    let description = GpuDescription {
+        name: name.clone(),
+        compute_capability: format!("{major}.{minor}"),
+        memory_bytes: *memory,
+        multiprocessors: *multiprocessors,
+    };
+    let comparisons = check_all(device)?.into_iter().map(|comparison| KernelComparison {
+        holds: comparison.holds(),
+        error: Some(comparison.error).filter(|error| error.is_finite()),
+        tolerance: comparison.tolerance,
+        name: comparison.name,
+    });
+    Ok(KernelCheck { device: description, comparisons: comparisons.collect() })
 }
 
 /// Numbers from a generator of its own for each check, evenly between -1 and 1.

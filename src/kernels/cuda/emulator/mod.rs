@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
@@ -50,7 +50,14 @@ pub(crate) fn device_with_memory(limit: usize) -> Device {
 /// The kernels, compiled once for all tests of a run, and again only where the sources have changed.
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
+    // SAFETY: the library was made from our sources; loading it runs no code but C++'s own.
+    LIBRARY.get_or_init(|| unsafe { Library::new(library_file()) }.expect("the library can be opened"))
+}
+
+/// The file of the compiled kernels, which is made where it is missing, by one of those who ask.
+pub(crate) fn library_file() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
         let names = kernel_names(SOURCE);
         let entries: String = names.iter().map(|name| entry(name)).collect();
         let text = format!("{}\n{SOURCE}\n{entries}", include_str!("emulator.hpp"));
@@ -61,12 +68,11 @@ fn library() -> &'static Library {
             std::fs::create_dir_all(&folder).expect("the folder is made");
             compile(&text, &folder.join(format!("{}-{}", &hash[..16], std::process::id())), &library);
         }
-        // SAFETY: the library was made from our sources; loading it runs no code but C++'s own.
-        unsafe { Library::new(&library) }.expect("the library can be opened")
+        library
     })
 }
 
-fn compile(text: &str, beside: &PathBuf, library: &PathBuf) {
+fn compile(text: &str, beside: &Path, library: &Path) {
     let (source, object) = (beside.with_extension("cpp"), beside.with_extension("so.tmp"));
     std::fs::write(&source, text).expect("the sources are written");
     let output = Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".into()))
@@ -85,7 +91,9 @@ fn compile(text: &str, beside: &PathBuf, library: &PathBuf) {
 pub(crate) fn kernel_names(source: &str) -> Vec<String> {
     let names = source.split("__global__ void ").skip(1).map(|rest| {
         // An attribute may stand before the name.
-        let rest = rest.strip_prefix("__launch_bounds__").map_or(rest, |rest| rest.split_once(')').map_or("", |(_, rest)| rest));
+        let rest = rest
+            .strip_prefix("__launch_bounds__")
+            .map_or(rest, |rest| rest.split_once(')').map_or("", |(_, rest)| rest));
         rest.split('(').next().unwrap_or_default().trim().to_owned()
     });
     names.collect()

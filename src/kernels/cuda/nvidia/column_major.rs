@@ -1,7 +1,7 @@
 //! A product of row-major matrices as cuBLAS takes it, which is column-major.
 //!
-//! A row-major matrix read as a column-major one is its transpose, and `C = A B` is `Cᵀ = Bᵀ Aᵀ`: so the right factor comes
-//! first, and nothing has to be moved.
+//! A row-major matrix read as a column-major one is its transpose, and `C = A B` is `Cᵀ = Bᵀ Aᵀ`: so the right factor
+//! comes first, and nothing has to be moved.
 
 use crate::kernels::cuda::{CudaError, Matrix, Product};
 

@@ -61,15 +61,10 @@ impl Target {
 ///
 /// # Errors
 /// [`CudaError::Compilation`] where they do not compile.
-pub(super) fn kernels(
-    source: &str,
-    device: (u32, u32),
-    nvrtc: Version,
-    folder: &Path,
-) -> Result<Vec<u8>, CudaError> {
+pub(super) fn kernels(source: &str, device: (u32, u32), nvrtc: Version, folder: &Path) -> Result<Vec<u8>, CudaError> {
     let target = Target::of(device, &known_generations()?).ok_or_else(|| {
         CudaError::Unavailable(format!(
-            "libnvrtc of CUDA {nvrtc} compiles for no GPU of compute capability {}.{} or before; install another version",
+            "libnvrtc of CUDA {nvrtc} compiles for no GPU of compute capability {}.{} or before; install another",
             device.0, device.1
         ))
     })?;

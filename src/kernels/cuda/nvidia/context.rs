@@ -45,7 +45,8 @@ impl Context {
         if opened.check(what, unsafe { result::device::get_attribute(device, has_pools) })? != 0 {
             // SAFETY: as above.
             let pool = opened.check(what, unsafe { result::device::get_default_mem_pool(device) })?;
-            // What was freed stays with the process: giving it to the system and taking it again would wait for the device.
+            // What was freed stays with the process: to give it to the system and take it again would wait for the
+            // device.
             let mut keep = u64::MAX;
             let attribute = Pool::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
             // SAFETY: the pool is the device's, and the attribute 64 bits.

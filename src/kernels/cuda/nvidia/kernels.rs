@@ -66,9 +66,8 @@ impl Kernels {
         let [x, y, z] = launch.grid;
         let (blocks, threads) = ((x, y, z), (launch.threads, 1, 1));
         // SAFETY: as the caller says. CUDA copies the arguments before it returns.
-        let asked = unsafe {
-            result::launch_kernel(function, blocks, threads, launch.shared, context.stream(), &mut pointers)
-        };
+        let asked =
+            unsafe { result::launch_kernel(function, blocks, threads, launch.shared, context.stream(), &mut pointers) };
         named(launch.kernel, "launch a kernel", context, asked)
     }
 

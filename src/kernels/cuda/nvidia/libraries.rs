@@ -1,6 +1,6 @@
-//! Whether CUDA's libraries are there, with all that is called of them, and of versions that go together. cudarc opens a
-//! library when one of its functions is first called, and panics where it is missing or lacks the function: nothing else
-//! in `nvidia` may be called before the library's function here has found it.
+//! Whether CUDA's libraries are there, with all that is called of them, and of versions that go together. cudarc opens
+//! a library when one of its functions is first called, and panics where it is missing or lacks the function: nothing
+//! else in `nvidia` may be called before the library's function here has found it.
 
 use std::fmt;
 
@@ -129,15 +129,15 @@ pub(super) fn has_driver() -> bool {
 pub(super) fn driver() -> Result<Version, CudaError> {
     if !has_driver() {
         return Err(CudaError::Unavailable(
-            "there is no NVIDIA driver: libcuda.so.1 cannot be opened. Install the driver (nvidia-smi then lists the GPUs); a \
-             container has it when it was started with --gpus all, which takes NVIDIA's container toolkit; where it is in a \
-             folder of its own, name that in LD_LIBRARY_PATH"
+            "there is no NVIDIA driver: libcuda.so.1 cannot be opened. Install the driver (nvidia-smi then lists the \
+             GPUs); a container has it when it was started with --gpus all, which takes NVIDIA's container toolkit; \
+             where it is in a folder of its own, name that in LD_LIBRARY_PATH"
                 .into(),
         ));
     }
     let too_old = |what: String| {
         CudaError::Unavailable(format!(
-            "NVIDIA's driver is too old: {what}; CUDA {OLDEST} or later is needed, which the driver has from version 525 on"
+            "NVIDIA's driver is too old: {what}; CUDA {OLDEST} or later is needed, as of the driver's version 525"
         ))
     };
     if let Some(name) = missing!(driver::sys::culib, DRIVER) {
@@ -193,10 +193,13 @@ pub(super) fn cublaslt(driver: Version) -> Result<Version, CudaError> {
     library.goes_with(driver, cublaslt_version(version))
 }
 
-/// 120805 is 12.8, 130100 is 13.1; up to CUDA 11 it was 11 times 1000.
+/// 120805 is 12.8 and 131000 is 13.10, of the library: its major version alone is CUDA's. Those of CUDA 11 and before
+/// counted otherwise, with fewer digits.
 fn cublaslt_version(number: usize) -> Version {
-    let thousands = if number < 100_000 { 1000 } else { 10_000 };
-    Version { major: (number / thousands) as u32, minor: (number % thousands / 100) as u32 }
+    if number < 100_000 {
+        return Version { major: (number / 1000).min(11) as u32, minor: 0 };
+    }
+    Version { major: (number / 10_000) as u32, minor: (number % 10_000 / 100) as u32 }
 }
 
 /// A library that ships with CUDA, or alone in a package.
@@ -238,10 +241,10 @@ impl Library {
 
     fn goes_with(&self, driver: Version, version: Version) -> Result<Version, CudaError> {
         if version.major < OLDEST {
-            Err(self.unavailable(driver, &format!("is of CUDA {version}, which is too old")))
+            Err(self.unavailable(driver, &format!("is of version {version}, which is too old")))
         } else if version.major > driver.major {
             // Within a major version, later libraries run with earlier drivers.
-            Err(self.unavailable(driver, &format!("is of CUDA {version} and the driver for CUDA {driver}")))
+            Err(self.unavailable(driver, &format!("is of version {version} and the driver for CUDA {driver}")))
         } else {
             Ok(version)
         }
@@ -259,8 +262,8 @@ mod tests {
     #[test]
     fn cublaslt_tells_its_version_as_one_number() {
         assert_eq!(cublaslt_version(120_805), version(12, 8));
-        assert_eq!(cublaslt_version(130_100), version(13, 1));
-        assert_eq!(cublaslt_version(11_803), version(11, 8));
+        assert_eq!(cublaslt_version(131_000), version(13, 10));
+        assert_eq!(cublaslt_version(12_103).major, 11);
     }
 
     #[test]
@@ -269,7 +272,7 @@ mod tests {
         assert_eq!(library.goes_with(version(12, 2), version(12, 9)).unwrap(), version(12, 9));
         assert_eq!(library.goes_with(version(13, 0), version(12, 4)).unwrap(), version(12, 4));
         let newer = library.goes_with(version(12, 8), version(13, 0)).unwrap_err().to_string();
-        assert!(newer.starts_with("libnvrtc is of CUDA 13.0 and the driver for CUDA 12.8; it compiles."), "{newer}");
+        assert!(newer.starts_with("libnvrtc is of version 13.0 and the driver for CUDA 12.8; it compiles."), "{newer}");
         assert!(newer.contains("libnvrtc.so.12") && newer.contains("pip install nvidia-cuda-nvrtc-cu12`"), "{newer}");
         let older = library.goes_with(version(13, 0), version(11, 8)).unwrap_err().to_string();
         assert!(older.contains("too old") && older.contains("nvidia/cu13/lib in LD_LIBRARY_PATH"), "{older}");

@@ -1,10 +1,10 @@
-//! NVIDIA's GPUs, from compute capability 8.0 on. Its libraries (`libcuda`, `libnvrtc`, `libcublasLt`) are opened when a
-//! device is, and none of them is needed to build the program or to start it: where one is missing, opening says which,
-//! and what to do.
+//! NVIDIA's GPUs, from compute capability 8.0 on. Its libraries (`libcuda`, `libnvrtc`, `libcublasLt`) are opened when
+//! a device is, and none of them is needed to build the program or to start it: where one is missing, opening says
+//! which, and what to do.
 //!
-//! `unsafe` stands here for calls into those libraries. What they need is kept in one place each: `libraries` proves that
-//! a library has every function that is called, `context` binds the context to the calling thread before each call, and
-//! addresses are those of buffers, which `memory` keeps as long as they are in use.
+//! `unsafe` stands here for calls into those libraries. What they need is kept in one place each: `libraries` proves
+//! that a library has every function that is called, `context` binds the context to the calling thread before each
+//! call, and addresses are those of buffers, which `memory` keeps as long as they are in use.
 #![allow(unsafe_code)]
 
 mod column_major;
@@ -81,7 +81,7 @@ pub(crate) fn open(number: usize, cache: &Path) -> Result<Device, CudaError> {
     })?;
     let (device, description) = describe(number, count)?;
     let nvrtc = libraries::nvrtc(driver)?;
-    libraries::cublaslt(driver)?;
+    let cublaslt = libraries::cublaslt(driver)?;
     let image = compile::kernels(SOURCE, description.compute_capability, nvrtc, cache)?;
 
     // SAFETY: the device is one that the driver told of.
@@ -89,6 +89,8 @@ pub(crate) fn open(number: usize, cache: &Path) -> Result<Device, CudaError> {
     let kernels = Kernels::load(&context, &image, description.shared_memory_per_block)?;
     let multiplier = Multiplier::new(&context)?;
     let (uploads, downloads) = (Uploads::new(&context)?.into(), Downloads::new(&context)?.into());
+    let name = &description.name;
+    tracing::info!(number, name, %driver, %nvrtc, %cublaslt, "opened the GPU");
     Ok(Device::new(Nvidia { description, uploads, downloads, multiplier, kernels, context }))
 }
 
@@ -115,8 +117,8 @@ fn start(driver: Version) -> Result<usize, Start> {
 
 fn no_gpu() -> CudaError {
     CudaError::Unavailable(
-        "NVIDIA's driver shows no GPU. See what nvidia-smi lists, and whether CUDA_VISIBLE_DEVICES hides it; a container \
-         sees a GPU when it was started with --gpus all"
+        "NVIDIA's driver shows no GPU. See what nvidia-smi lists, and whether CUDA_VISIBLE_DEVICES hides it; a \
+         container sees a GPU when it was started with --gpus all"
             .into(),
     )
 }
@@ -147,8 +149,8 @@ fn describe(number: usize, count: usize) -> Result<(sys::CUdevice, Description),
     );
     if generation < OLDEST {
         return Err(CudaError::Unavailable(format!(
-            "GPU {number} ({name}) is of compute capability {}.{}; 8.0 or later is needed, which GPUs since 2020 have (A100, \
-             RTX 30 and later)",
+            "GPU {number} ({name}) is of compute capability {}.{}; 8.0 or later is needed, which GPUs since 2020 \
+             have (A100, RTX 30 and later)",
             generation.0, generation.1
         )));
     }
@@ -203,7 +205,7 @@ impl Driver for Nvidia {
     }
 
     fn launch(&self, launch: &Launch, arguments: &[Argument]) -> Result<(), CudaError> {
-        // SAFETY: that arguments are those of the kernel is the launching function's business, and tested on the emulator.
+        // SAFETY: that arguments are the kernel's is the launching function's business, and tested on the emulator.
         unsafe { self.kernels.launch(&self.context, launch, arguments) }
     }
 
@@ -227,5 +229,27 @@ impl Drop for Nvidia {
         if let Err(error) = self.context.synchronize() {
             tracing::debug!(%error, "the GPU's last work failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_driver_there_is_no_gpu_and_opening_says_what_to_do() {
+        if libraries::has_driver() {
+            eprintln!("skipped: there is a driver");
+            return;
+        }
+        assert_eq!(count().unwrap(), 0);
+        let error = open(0, &std::env::temp_dir()).unwrap_err();
+        assert!(matches!(error, CudaError::Unavailable(_)));
+        let text = error.to_string();
+        assert!(
+            text.starts_with("there is no NVIDIA driver: libcuda.so.1 cannot be opened. Install the driver"),
+            "{text}"
+        );
+        assert!(text.contains("--gpus all") && text.contains("LD_LIBRARY_PATH"), "{text}");
     }
 }

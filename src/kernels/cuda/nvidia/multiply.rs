@@ -1,9 +1,9 @@
 //! Products of matrices, by cuBLASLt.
 //!
-//! Biases are added as the product is written. GELU is not: cuBLASLt's is the approximation by tanh, and BERT's is exact.
+//! Biases are added as the product is written. GELU is not: cuBLASLt's is the approximation by tanh, BERT's is exact.
 //!
-//! A run gives the same bits again: which algorithm multiplies is a matter of the product's sizes, numbers and alignment
-//! alone, and only such are allowed as add partial sums in a fixed order, in float32.
+//! A run gives the same bits again: which algorithm multiplies is a matter of the product's sizes, numbers and
+//! alignment alone, and only such are allowed as add partial sums in a fixed order, in float32.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -129,8 +129,8 @@ impl Multiplier {
         }
         let (alpha, beta) = (1.0_f32, if product.add { 1.0_f32 } else { 0.0 });
         let place = |address: Address| address.0 as *mut c_void;
-        // SAFETY: the plan's descriptors are those of these matrices, which the caller holds; scalars are the host's, read
-        // before this returns; the workspace is used in the stream's order.
+        // SAFETY: the plan's descriptors are those of these matrices, which the caller holds; scalars are the host's,
+        // read before this returns; the workspace is used in the stream's order.
         let asked = unsafe {
             result::matmul(
                 self.handle.0,
@@ -286,5 +286,54 @@ impl PreferenceDescriptor {
         preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &result)?;
         preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &result)?;
         Ok(preference)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::Matrix;
+    use crate::kernels::cuda::nvidia::libraries::{self, Version};
+
+    #[test]
+    fn alignment_is_the_largest_power_of_two_up_to_256() {
+        assert_eq!(
+            [0_u64, 256, 512, 2, 6, 16, 0x7f00_0040, 1].map(|at| alignment(Address(at))),
+            [256, 256, 256, 2, 2, 16, 64, 1]
+        );
+    }
+
+    /// Needs `libcublasLt` in LD_LIBRARY_PATH, and passes without. It makes descriptors without a GPU, but no handle.
+    #[test]
+    fn cublaslt_takes_all_attributes() {
+        let Ok(version) = libraries::cublaslt(Version { major: 99, minor: 0 }) else {
+            eprintln!("skipped: there is no libcublasLt");
+            return;
+        };
+        for numbers in [Numbers::Bf16, Numbers::Float32] {
+            let matrix = |rows, columns| Matrix::dense(Address(512), numbers, rows, columns).batched(rows * columns);
+            let product = Product {
+                left: matrix(100, 384),
+                right: matrix(1536, 384).transposed(),
+                result: matrix(100, 1536),
+                bias: Some(Address(1040)),
+                add: false,
+                batches: 3,
+                tf32: true,
+            };
+            let sizes = ColumnMajor::of(&product).unwrap();
+            let key = Key::of(&product, sizes);
+            assert_eq!((key.alignments, key.tf32), ([256, 256, 16], numbers == Numbers::Float32));
+            OperationDescriptor::new(&key, product.bias).unwrap();
+            for layout in [sizes.first, sizes.second, sizes.result] {
+                LayoutDescriptor::new(&layout, key.factors, sizes.batches).unwrap();
+            }
+            PreferenceDescriptor::new(key.alignments).unwrap();
+        }
+        let operation = result::create_matmul_desc(Compute::CUBLAS_COMPUTE_32F, DataType::CUDA_R_32F).unwrap();
+        let wrong = OperationDescriptor(operation).set(Operation::CUBLASLT_MATMUL_DESC_TRANSA, &0_u64).unwrap_err();
+        let text = product_failed("try", wrong, 0).to_string();
+        assert!(text.starts_with("CUDA failed to try: CUBLAS_STATUS_INVALID_VALUE: "), "{text}");
+        eprintln!("checked with cuBLASLt {version}");
     }
 }

@@ -94,7 +94,7 @@ mod tests {
                         marked[slot] = false;
                     }
                     let (slot, range) = (piece.place / 1024, piece.place..piece.place + piece.length);
-                    prop_assert!(piece.length > 0 && piece.place % 256 == 0 && range.end <= (slot + 1) * 1024);
+                    prop_assert!(piece.length > 0 && piece.place.is_multiple_of(256) && range.end <= (slot + 1) * 1024);
                     prop_assert!(!marked[slot]);
                     prop_assert!(pieces[slot].iter().all(|other: &std::ops::Range<usize>| other.end <= range.start));
                     pieces[slot].push(range);

@@ -1,10 +1,11 @@
-//! Copies between host and device, through memory that the device reads and writes by itself: from any other, the driver
-//! would copy piece by piece while the caller waits.
+//! Copies between host and device, through memory that the device reads and writes by itself: from any other, the
+//! driver would copy piece by piece while the caller waits.
 
 use cudarc::driver::result;
 use cudarc::driver::sys;
 
 use super::context::Context;
+use super::failure::text;
 use super::ring::{Piece, Ring};
 use crate::kernels::cuda::CudaError;
 
@@ -29,7 +30,9 @@ impl Pinned {
         let what = "take memory of the host";
         context.bind()?;
         // SAFETY: what stands in it is not read before it is written.
-        let start = context.check(what, unsafe { result::malloc_host(slots * SLOT, 0) })?.cast();
+        let start = unsafe { result::malloc_host(slots * SLOT, 0) };
+        // Not by way of the context: it is not the GPU that is out of memory here.
+        let start = start.map_err(|error| CudaError::Failed { what, message: text(error) })?.cast();
         let mut pinned = Self { start, events: Vec::new() };
         for _ in 0..slots {
             // Without times an event costs less.
