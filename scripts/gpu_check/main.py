@@ -3,8 +3,6 @@
 import argparse
 import os
 import platform
-import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,7 +17,7 @@ import summary
 from arguments import parse
 from ours import Matryo
 from peers import Peers, lacking
-from processes import NoGpu, progress
+from processes import Interrupts, NoGpu, progress
 from report import Report
 
 # The most seconds of each step; --limit-s bounds all of them together.
@@ -164,19 +162,14 @@ class Check:
         return points
 
 
-def interrupt(*_: Any) -> None:
-    """SIGTERM ends the run as Ctrl-C does, with its child process and its scratch folder."""
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """The exit code, as `arguments.EPILOG` says."""
     args = parse(sys.argv[1:])
-    signal.signal(signal.SIGTERM, interrupt)
-    scratch = Path(tempfile.mkdtemp(prefix="gpu-check-"))
+    Interrupts.listen()
     try:
-        check = Check(args, scratch)
-        ok = check.run()
+        with tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
+            check = Check(args, Path(scratch))
+            ok = check.run()
         print("\n" + "\n".join(summary.lines(check.report.found)))
         progress(f"the report is in {args.out}")
         return 0 if ok else 1
@@ -186,8 +179,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"gpu-check: stopped; what was finished is in {args.out}", file=sys.stderr)
         return 130
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

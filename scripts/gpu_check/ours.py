@@ -79,7 +79,7 @@ class Matryo:
 
     def _cache(self, name: str) -> dict[str, str]:
         """An environment with a cache of this check's own, so that kernels are compiled in it and not before it."""
-        return {**self.environment, "MATRYO_CACHE": str(self.scratch / name)}
+        return {**self.environment, "XDG_CACHE_HOME": str(self.scratch / name)}
 
 
 def within(comparison: Result) -> bool:

@@ -1,14 +1,17 @@
 """Child processes: run to their end or their limit, timed, with their peak of memory."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 LAST_LINES = 25
 
@@ -23,6 +26,38 @@ class StepFailed(Exception):
 
 class NoGpu(Exception):
     """There is nothing to check, in the binary's words."""
+
+
+class Interrupts:
+    """Signals that ask this program to stop: they raise KeyboardInterrupt, if need be when a child's start is over."""
+
+    held = False
+    waiting = False
+
+    @classmethod
+    def listen(cls) -> None:
+        """Takes Ctrl-C and SIGTERM from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, cls.take)
+
+    @classmethod
+    def take(cls, *_: Any) -> None:
+        """Stops the program, or leaves a note that it is to stop."""
+        if not cls.held:
+            raise KeyboardInterrupt
+        cls.waiting = True
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds interrupts back, so that no child is started that nobody knows of."""
+    Interrupts.held = True
+    try:
+        yield
+    finally:
+        Interrupts.held = False
+    if Interrupts.waiting:
+        raise KeyboardInterrupt
 
 
 @dataclass
@@ -58,28 +93,34 @@ def run(
     Raises StepFailed where it did not end within `limit` seconds, after which it is killed.
     """
     command = [str(part) for part in command]
-    with open(log, "wb") as errors:
-        output: IO[bytes] = open(stdout, "wb") if stdout else errors
+    late = threading.Event()
+    child: subprocess.Popen | None = None
+
+    def end() -> None:
+        late.set()
+        if child:
+            child.kill()
+
+    timer = threading.Timer(limit, end)
+    # So that it keeps nobody waiting who is interrupted.
+    timer.daemon = True
+    with open(log, "wb") as errors, open(stdout or os.devnull, "wb") as output:
+        started = time.perf_counter()
         try:
-            started = time.perf_counter()
-            # In this program's group, so that whoever ends the group ends the child too: it may hold the GPU.
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment)
-            late = threading.Event()
-            timer = threading.Timer(limit, lambda: (late.set(), child.kill()))
-            timer.start()
-            try:
-                _, status, usage = os.wait4(child.pid, 0)
-            except BaseException:
+            with uninterrupted():
+                # In this program's group, so that whoever ends the group ends the child too: it may hold the GPU.
+                child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output if stdout else errors,
+                                         stderr=errors, env=environment)
+                timer.start()
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            if child:
                 child.kill()
                 child.wait()
-                raise
-            finally:
-                timer.cancel()
-            seconds = time.perf_counter() - started
+            raise
         finally:
-            if stdout:
-                output.close()
+            timer.cancel()
+        seconds = time.perf_counter() - started
     # Popen would wait for the child again otherwise.
     child.returncode = os.waitstatus_to_exitcode(status)
     if late.is_set():

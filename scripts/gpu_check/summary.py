@@ -18,10 +18,8 @@ def kernels(result: Result | None) -> list[str]:
     if result is None:
         return []
     device = result["device"]
-    major = device["compute_capability"]
-    generation = major if isinstance(major, str) else ".".join(map(str, major)) if isinstance(major, list) else major
-    told = [f"{device['name']}, compute capability {generation}, {device['multiprocessors']} multiprocessors,"
-            f" {device['memory_bytes'] / 2**30:.0f} GiB",
+    told = [f"{device['name']}, compute capability {device['compute_capability']},"
+            f" {device['multiprocessors']} multiprocessors, {device['memory_bytes'] / 2**30:.0f} GiB",
             f"{len(result['comparisons'])} comparisons of kernels with the CPU, {result['failed']} beyond tolerance"]
     told += [f"  {row['name']}: error {row['error']}, allowed {row['tolerance']}"
              for row in result["comparisons"] if not row["holds"]]

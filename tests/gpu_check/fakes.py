@@ -47,7 +47,7 @@ elif sys.argv[1] == "gpu-check":
 else:
     kind = os.environ.get("FAKE_TRAIN", "ok")
     fail(kind)
-    cache = os.environ["MATRYO_CACHE"]
+    cache = os.environ["XDG_CACHE_HOME"]
     cold = not os.path.exists(cache)
     os.makedirs(cache, exist_ok=True)
     epochs, out = int(value("--epochs")), value("--out")
@@ -138,6 +138,17 @@ class Bench:
         environment |= {"TMPDIR": str(self.folder), "CUDA_VISIBLE_DEVICES": "", **variables}
         return subprocess.Popen([ROOT / "scripts/gpu-check", *arguments], cwd=self.folder, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def stopped(self, step: str, **variables: str) -> tuple[int, str]:
+        """The exit code and the errors of a run that is asked to stop as soon as a step is under way."""
+        with self.start([*self.arguments(), "--skip-peer"], **variables) as process:
+            try:
+                self.wait_for(step)
+                process.terminate()
+                _, errors = process.communicate(timeout=30)
+            finally:
+                process.kill()
+        return process.returncode, errors
 
     def run(self, *more: str, **variables: str) -> tuple[int, dict[str, Any], str, str]:
         """The exit code, the report, and both outputs."""
