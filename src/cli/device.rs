@@ -6,6 +6,7 @@ use crate::config::Device;
 use crate::kernels::Hardware;
 
 use super::error::CliError;
+use super::models::cache;
 
 /// What was chosen.
 #[derive(Debug)]
@@ -67,9 +68,7 @@ fn gpus() -> usize {
     0
 }
 
-/// Where commands without a data directory keep a GPU's kernels: in the user's cache, as the XDG specification has it.
-pub(super) fn user_cache() -> PathBuf {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-    cache.unwrap_or_else(std::env::temp_dir).join("matryo").join("kernels")
+/// Where commands without a data directory keep a GPU's kernels.
+pub(super) fn user_cache() -> Result<PathBuf, CliError> {
+    Ok(cache()?.join("kernels"))
 }

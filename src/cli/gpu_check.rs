@@ -29,7 +29,8 @@ impl GpuCheckCommand {
         if !matches!(self.device, Device::Cuda(_)) {
             return Err(CliError::Usage("--device: a GPU is expected, such as cuda:0".into()));
         }
-        let chosen = choose(self.device, &self.kernels.clone().unwrap_or_else(user_cache))?;
+        let cache = self.kernels.clone().map_or_else(user_cache, Ok)?;
+        let chosen = choose(self.device, &cache)?;
         let found = chosen.hardware.check_kernels().map_err(CliError::Failed)?;
         let failed = found.comparisons.iter().filter(|comparison| !comparison.holds).count();
         let mut output = Output::lock();

@@ -84,7 +84,7 @@ impl Report {
             timings: run.timings,
             profile: run.profile,
             wall_seconds: 0.0,
-            device: String::new(),
+            device: run.device,
             peak_memory_bytes: None,
             peak_gpu_memory_bytes: None,
             total_steps: run.total_steps,

@@ -85,7 +85,7 @@ impl TrainCommand {
         let (train, eval) = self.pairs()?;
         let FoundModel { name, folder } = self.revision.find(&self.base_model)?;
         let arguments = self.training.arguments();
-        let Chosen { hardware, .. } = choose(self.device, &user_cache())?;
+        let Chosen { hardware, .. } = choose(self.device, &user_cache()?)?;
         let numbers = describe_precision(&hardware, arguments.precision);
         let (pairs, questions, device) = (train.len(), eval.len(), hardware.describe());
         say(&format!(
@@ -122,7 +122,6 @@ impl TrainCommand {
             train_rows: request.train.len(),
             eval_rows: request.eval.len(),
             wall_seconds: started.elapsed().as_secs_f64(),
-            device: hardware.describe(),
             peak_memory_bytes: sink.memory.bytes(),
             peak_gpu_memory_bytes: sink.gpu_memory,
             ..Report::new(run, &self.out)

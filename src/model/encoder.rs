@@ -121,6 +121,11 @@ impl SentenceEncoder {
         &self.parameters
     }
 
+    /// Makes an encoder that was loaded for elsewhere one to be trained here.
+    pub fn compute_here(&mut self) {
+        self.packed = self.bert.pack(&self.parameters.flat, self.arithmetic, true);
+    }
+
     /// Changes the weights.
     pub fn update<R>(&mut self, change: impl FnOnce(&mut Parameters) -> R) -> R {
         let result = change(&mut self.parameters);

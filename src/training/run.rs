@@ -42,6 +42,8 @@ pub struct TrainReport {
     pub total_steps: u64,
     /// The epoch whose checkpoint the run went on from, where it did.
     pub resumed_from_epoch: Option<u32>,
+    /// What computed it, in words.
+    pub device: String,
     /// What was told by [`crate::domain::TrainEvent::Warning`], since the start of the run.
     pub warnings: Vec<String>,
     /// Seconds per phase: tokenize, baseline, train, evaluate, save; over all parts of an interrupted run, less what was
@@ -81,7 +83,7 @@ pub fn run(hardware: &Hardware, request: &TrainRequest, sink: &mut dyn TrainSink
     let setup = Setup::new(hardware, request)?;
     sink.on_start(&setup.state.start());
     if setup.state.is_finished() {
-        return Ok(setup.state.into_report(setup.resumed_from_epoch));
+        return Ok(setup.state.into_report(setup.resumed_from_epoch, setup.device));
     }
     let mut trainer = Trainer::new(request, sink, setup)?;
     let ran = epochs(&mut trainer);

@@ -21,6 +21,10 @@ pub(super) struct Setup {
     pub(super) engine: Box<dyn Engine>,
     pub(super) state: TrainerState,
     pub(super) resumed_from_epoch: Option<u32>,
+    /// What computes it, in words.
+    pub(super) device: String,
+    /// What its owner should know of that.
+    pub(super) warning: Option<String>,
 }
 
 impl Setup {
@@ -72,25 +76,32 @@ impl Setup {
             weights: state.arguments.matryoshka_weights.clone().unwrap_or_default(),
             scale: state.arguments.scale,
         };
-        let engine = engine(hardware, encoder, optimizer, loss, state.arguments.precision)?;
-        Ok(Self { checkpointer, engine, state, resumed_from_epoch: newest })
+        let (engine, warning) = engine(hardware, encoder, optimizer, loss, state.arguments.precision)?;
+        let device = if warning.is_some() { Hardware::cpu().describe() } else { hardware.describe() };
+        Ok(Self { checkpointer, engine, state, resumed_from_epoch: newest, device, warning })
     }
 }
 
-/// What computes the run.
+/// What computes the run: the hardware, or the CPU where a GPU does not compute such a model, with a warning then.
 fn engine(
     hardware: &Hardware,
-    encoder: SentenceEncoder,
+    mut encoder: SentenceEncoder,
     optimizer: AdamW,
     loss: MatryoshkaLoss,
     precision: Precision,
-) -> Result<Box<dyn Engine>, TrainError> {
+) -> Result<(Box<dyn Engine>, Option<String>), TrainError> {
+    let mut warning = None;
     #[cfg(feature = "cuda")]
     if let Some(device) = hardware.gpu() {
-        return Ok(Box::new(CudaEngine::new(device, encoder, optimizer, &loss, precision)?));
+        let Some(reason) = crate::model::cuda::unsupported(encoder.config(), precision) else {
+            return Ok((Box::new(CudaEngine::new(device, encoder, optimizer, &loss, precision)?), None));
+        };
+        warning = Some(format!("the CPU computes this model, not the GPU: {reason}"));
     }
-    let _ = (hardware, precision);
-    Ok(Box::new(CpuEngine::new(encoder, optimizer, loss)))
+    if hardware.is_gpu() {
+        encoder.compute_here();
+    }
+    Ok((Box::new(CpuEngine::new(encoder, optimizer, loss)), warning.take()))
 }
 
 fn read_state(

@@ -31,6 +31,8 @@ pub(super) struct Trainer<'a> {
     resumed_from_epoch: Option<u32>,
     state: TrainerState,
     engine: Box<dyn Engine>,
+    /// What computes it, in words.
+    device: String,
     sampler: PairSampler,
     schedule: LrSchedule,
     evaluator: RetrievalEvaluator,
@@ -49,7 +51,7 @@ impl<'a> Trainer<'a> {
         sink: &'a mut dyn TrainSink,
         setup: Setup,
     ) -> Result<Self, TrainError> {
-        let Setup { checkpointer, engine, mut state, resumed_from_epoch } = setup;
+        let Setup { checkpointer, engine, mut state, resumed_from_epoch, device, warning } = setup;
         let started = Instant::now();
         sink.on_event(TrainEvent::Phase { phase: TrainPhase::Tokenize, epoch: f64::from(state.epoch) });
         let (evaluator, texts) = TokenizedTexts::prepare(request, &state.arguments, engine.encoder(), sink)?;
@@ -60,7 +62,7 @@ impl<'a> Trainer<'a> {
             arguments.per_device_train_batch_size,
             arguments.seed,
         );
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = warning.filter(|_| resumed_from_epoch.is_none()).into_iter().collect();
         if resumed_from_epoch.is_none() {
             for epoch in 1..=arguments.epochs {
                 stop_if_asked(&*sink)?;
@@ -86,6 +88,7 @@ impl<'a> Trainer<'a> {
             resumed_from_epoch,
             state,
             engine,
+            device,
             sampler,
             schedule,
             evaluator,
@@ -251,7 +254,7 @@ impl<'a> Trainer<'a> {
 
     /// What the run came to.
     pub(super) fn into_report(self) -> TrainReport {
-        self.state.into_report(self.resumed_from_epoch)
+        self.state.into_report(self.resumed_from_epoch, self.device)
     }
 
     fn last_evaluation(&self) -> &EvaluationMetrics {

@@ -133,7 +133,7 @@ impl TrainerState {
 
     /// What the run came to so far.
     #[must_use]
-    pub(super) fn into_report(self, resumed_from_epoch: Option<u32>) -> TrainReport {
+    pub(super) fn into_report(self, resumed_from_epoch: Option<u32>, device: String) -> TrainReport {
         TrainReport {
             arguments: self.arguments,
             evaluations: self.evaluations,
@@ -141,6 +141,7 @@ impl TrainerState {
             best_epoch: self.best.map_or(0, |best| best.epoch),
             total_steps: self.total_steps,
             resumed_from_epoch,
+            device,
             warnings: self.warnings,
             timings: self.timings,
             profile: self.spent.profile(),

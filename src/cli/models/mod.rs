@@ -13,7 +13,7 @@ use super::output::{self, Output};
 use super::pairs::existing_file;
 use super::remote::{RemoteFlags, models as remote};
 
-pub(super) use local::{BEST, FoundModel, MINILM, RevisionFlag, cache_folder, package_cache, packaged_minilm};
+pub(super) use local::{BEST, FoundModel, MINILM, RevisionFlag, cache, cache_folder, package_cache, packaged_minilm};
 
 const PULL_EXAMPLE: &str = "Examples:\n  \
     matryo models pull sentence-transformers/all-MiniLM-L6-v2\n  \

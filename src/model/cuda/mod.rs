@@ -44,8 +44,14 @@ pub(crate) struct CudaEncoder {
     d_pooled: Buffer<f32>,
 }
 
+/// The numbers of a precision's activations and products.
+fn numbers(precision: Precision) -> Numbers {
+    if precision == Precision::Float32 { Numbers::Float32 } else { Numbers::Bf16 }
+}
+
 /// Why a model cannot be computed on a device, where it cannot.
-pub(crate) fn unsupported(config: &EncoderConfig, numbers: Numbers) -> Option<String> {
+pub(crate) fn unsupported(config: &EncoderConfig, precision: Precision) -> Option<String> {
+    let numbers = numbers(precision);
     let head_size = config.hidden_size / config.num_attention_heads;
     if !is_supported(numbers, head_size) {
         return Some(format!("its heads are of size {head_size}; the GPU computes those of 16, 32 and 64"));
@@ -66,8 +72,8 @@ impl CudaEncoder {
         precision: Precision,
     ) -> Result<Self, CudaModelError> {
         let config = encoder.config();
-        let numbers = if precision == Precision::Float32 { Numbers::Float32 } else { Numbers::Bf16 };
-        if let Some(reason) = unsupported(config, numbers) {
+        let numbers = numbers(precision);
+        if let Some(reason) = unsupported(config, precision) {
             return Err(ModelError::Unsupported(reason).into());
         }
         let layout = Layout::new(&encoder.parameters().specs);

@@ -9,7 +9,7 @@ use crate::data::packing::PackedBatch;
 use crate::domain::Precision;
 use crate::evaluation::device::DeviceRetriever;
 use crate::evaluation::{Rankings, RetrievalEvaluator};
-use crate::kernels::cuda::adamw::{self, State, Step, Stretches, euclidean_norm};
+use crate::kernels::cuda::adamw::{self, Step, Stretches, euclidean_norm};
 use crate::kernels::cuda::matryoshka::Matryoshka;
 use crate::kernels::cuda::{Buffer, CudaError, Device};
 use crate::model::cuda::{CudaEncoder, CudaModelError, rows_of};
@@ -232,7 +232,7 @@ impl Engine for CudaEngine {
             decay_factor: scalars.weight_factor,
         };
         let (shadow, shadow_numbers) = self.model.shadow();
-        let state = State {
+        let state = adamw::State {
             weights: self.model.weights().view(),
             gradient: self.gradients.view(),
             first: self.first_moments.view(),

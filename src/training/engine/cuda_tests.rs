@@ -180,7 +180,7 @@ fn a_run_short_of_memory_takes_smaller_packs_with_the_same_mathematics() {
     bench.arguments.gradient_accumulation_steps = 1;
     let expected = bench.run(&Hardware::cpu(), "cpu", &mut Sink::default()).expect("it runs");
     let device = emulator::device();
-    let mut sink = Sink { crowded: Some((device.clone(), 12 << 20)), ..Sink::default() };
+    let mut sink = Sink { crowded: Some((device.clone(), 7 << 20)), ..Sink::default() };
     let report = bench.run(&Hardware::emulated(device), "device", &mut sink).expect("it runs");
     assert!(sink.warnings.iter().any(|warning| warning.contains("memory is too small")), "{:?}", sink.warnings);
     assert_near(&report, &expected, 1e-3, 0.04);
@@ -189,6 +189,23 @@ fn a_run_short_of_memory_takes_smaller_packs_with_the_same_mathematics() {
     let mut sink = Sink { crowded: Some((device.clone(), 1 << 20)), ..Sink::default() };
     let error = bench.run(&Hardware::emulated(device), "none", &mut sink).expect_err("nothing fits");
     assert!(matches!(error, TrainError::OutOfMemory { .. }), "{error}");
+}
+
+/// Heads of 8 have no kernels: the run goes on, and says where.
+#[test]
+fn a_model_that_a_device_does_not_compute_is_the_cpu_s_with_a_warning() {
+    let bench = Bench::new(Precision::Float32);
+    let expected = bench.run(&Hardware::cpu(), "cpu", &mut Sink::default()).expect("it runs");
+    assert_eq!(expected.device, "cpu");
+    let model = TinyModel { hidden: 64, heads: 8, intermediate: 128, ..TinyModel::default() };
+    let base = bench.folder.path().join("base");
+    std::fs::remove_dir_all(&base).expect("it is there");
+    std::fs::create_dir(&base).expect("there is room");
+    model.write(&base);
+    let report = bench.run(&Hardware::emulated(emulator::device()), "device", &mut Sink::default()).expect("it runs");
+    assert_eq!(report.device, "cpu");
+    assert!(report.warnings.iter().any(|warning| warning.contains("heads are of size 8")), "{:?}", report.warnings);
+    assert!(report.evaluations[2].values["dim_64_cosine_ndcg@10"] > 0.0);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn what_cannot_be_started_says_why() {
     let bench = Bench::new();
     let serve =
         |more: &[&str]| bench.run(&[&["serve", "--data-dir", "data", "--listen", "127.0.0.1:0"], more].concat());
-    serve(&["--device", "cuda:0"]).ended_with(1).saying("CPU only");
+    serve(&["--device", "cuda:0"]).ended_with(1).saying("--device cuda:0").saying("libcuda");
     serve(&["--model-root", "nothing"]).ended_with(1).saying("--model-root nothing");
     bench.run(&["serve", "--data-dir", "train.jsonl", "--listen", "127.0.0.1:0"]).ended_with(1).saying("--data-dir");
 

@@ -35,7 +35,7 @@ fn a_run_writes_checkpoints_and_a_report_whose_numbers_eval_finds_again() {
     assert_eq!(ran.stdout.lines().filter(|line| line.starts_with('|')).count(), 2 + 4, "{}", ran.stdout);
 
     let report = bench.json("reports/report.json");
-    assert_eq!(report["model"], "model");
+    assert_eq!((&report["model"], &report["peak_gpu_memory_bytes"]), (&"model".into(), &serde_json::Value::Null));
     assert_eq!((&report["train_rows"], &report["eval_rows"]), (&8.into(), &4.into()));
     assert_eq!(report["config"]["learning_rate"], 1e-3);
     assert_eq!(report["config"]["metric_for_best_model"], "dim_32_cosine_ndcg@10");

@@ -122,6 +122,7 @@ pub(crate) fn run_epochs(
         });
     }
     Ok(TrainReport {
+        device: "cpu".into(),
         arguments: request.arguments.clone(),
         evaluations: (0..=epochs).map(evaluation).collect(),
         log: Vec::new(),
