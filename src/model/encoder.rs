@@ -121,8 +121,9 @@ impl SentenceEncoder {
         &self.parameters
     }
 
-    /// Makes an encoder that was loaded for elsewhere one to be trained here.
-    pub fn compute_here(&mut self) {
+    /// Makes an encoder that was loaded for elsewhere one to be trained here, in a precision.
+    pub fn compute_here(&mut self, precision: Precision) {
+        self.arithmetic = arithmetic(precision);
         self.packed = self.bert.pack(&self.parameters.flat, self.arithmetic, true);
     }
 

@@ -1,6 +1,5 @@
 //! What stands before a run's first step: the model, its arguments, and where an earlier part of the run left off.
 
-use std::path::Path;
 
 use crate::domain::{Pair, Precision, TrainingArguments};
 use crate::kernels::Hardware;
@@ -33,8 +32,9 @@ impl Setup {
         check_rows(&request.train, &request.eval)?;
         let checkpointer = Checkpointer::open(&request.checkpoints)?;
         let purpose = if hardware.is_gpu() { Purpose::Elsewhere } else { Purpose::Training };
-        let load = |folder: &Path, precision| SentenceEncoder::load_in(folder, precision, purpose);
-        let mut encoder = load(&request.base_model_folder, request.arguments.precision)?;
+        let mut encoder = SentenceEncoder::load_in(&request.base_model_folder, request.arguments.precision, purpose)?;
+        let warning = not_there(hardware, &encoder, request.arguments.precision);
+        let hardware = if warning.is_some() { &Hardware::cpu() } else { hardware };
         let summary = encoder.summary();
         let arguments =
             request.arguments.resolve(summary.dimension, summary.max_seq_length).map_err(TrainError::Arguments)?;
@@ -51,7 +51,7 @@ impl Setup {
                     };
                     state.mismatch(&TrainingArguments { precision, ..arguments.clone() }, &fingerprint)
                 })?;
-                encoder = load(&checkpointer.folder(epoch), state.arguments.precision)?;
+                encoder = SentenceEncoder::load_in(&checkpointer.folder(epoch), state.arguments.precision, purpose)?;
                 state
             }
             None => TrainerState::new(arguments, fingerprint),
@@ -76,32 +76,42 @@ impl Setup {
             weights: state.arguments.matryoshka_weights.clone().unwrap_or_default(),
             scale: state.arguments.scale,
         };
-        let (engine, warning) = engine(hardware, encoder, optimizer, loss, state.arguments.precision)?;
-        let device = if warning.is_some() { Hardware::cpu().describe() } else { hardware.describe() };
-        Ok(Self { checkpointer, engine, state, resumed_from_epoch: newest, device, warning })
+        if warning.is_some() {
+            encoder.compute_here(state.arguments.precision);
+        }
+        let engine = engine(hardware, encoder, optimizer, loss, state.arguments.precision)?;
+        Ok(Self { checkpointer, engine, state, resumed_from_epoch: newest, device: hardware.describe(), warning })
     }
 }
 
-/// What computes the run: the hardware, or the CPU where a GPU does not compute such a model, with a warning then.
+/// Why the CPU computes a model although there is a GPU, where the GPU does not compute such a model.
+#[cfg(feature = "cuda")]
+fn not_there(hardware: &Hardware, encoder: &SentenceEncoder, precision: Precision) -> Option<String> {
+    hardware.gpu()?;
+    let reason = crate::model::cuda::unsupported(encoder.config(), precision)?;
+    Some(format!("the CPU computes this model, not the GPU: {reason}"))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn not_there(_hardware: &Hardware, _encoder: &SentenceEncoder, _precision: Precision) -> Option<String> {
+    None
+}
+
+/// What computes the run.
+#[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "a GPU may be too small"))]
 fn engine(
     hardware: &Hardware,
-    mut encoder: SentenceEncoder,
+    encoder: SentenceEncoder,
     optimizer: AdamW,
     loss: MatryoshkaLoss,
     precision: Precision,
-) -> Result<(Box<dyn Engine>, Option<String>), TrainError> {
-    let mut warning = None;
+) -> Result<Box<dyn Engine>, TrainError> {
     #[cfg(feature = "cuda")]
     if let Some(device) = hardware.gpu() {
-        let Some(reason) = crate::model::cuda::unsupported(encoder.config(), precision) else {
-            return Ok((Box::new(CudaEngine::new(device, encoder, optimizer, &loss, precision)?), None));
-        };
-        warning = Some(format!("the CPU computes this model, not the GPU: {reason}"));
+        return Ok(Box::new(CudaEngine::new(device, encoder, optimizer, &loss, precision)?));
     }
-    if hardware.is_gpu() {
-        encoder.compute_here();
-    }
-    Ok((Box::new(CpuEngine::new(encoder, optimizer, loss)), warning.take()))
+    let _ = (hardware, precision);
+    Ok(Box::new(CpuEngine::new(encoder, optimizer, loss)))
 }
 
 fn read_state(

@@ -143,6 +143,7 @@ impl<'a> Trainer<'a> {
             watch = Stopwatch::start();
         }
         self.read_steps()?;
+        watch.lap(&mut self.state.spent.seconds.optimizer);
         self.tell_memory();
         self.state.epoch = epoch;
         self.meter.pause();

@@ -326,11 +326,6 @@ impl Tensor {
         self.buffer.view().address()
     }
 
-    /// The address of number `place`.
-    pub(crate) fn at(&self, place: usize) -> Address {
-        self.address().plus(place * self.numbers.bytes())
-    }
-
     /// All numbers, on the host.
     ///
     /// # Errors

@@ -56,7 +56,8 @@ pub(crate) fn unsupported(config: &EncoderConfig, precision: Precision) -> Optio
     let numbers = numbers(precision);
     let head_size = config.hidden_size / config.num_attention_heads;
     if !is_supported(numbers, head_size) {
-        return Some(format!("its heads are of size {head_size}; the GPU computes those of 16, 32 and 64"));
+        let most = if numbers == Numbers::Bf16 { "16, 32, 64 and 128" } else { "16, 32 and 64" };
+        return Some(format!("its heads are of size {head_size}; in {precision} the GPU computes those of {most}"));
     }
     let sizes = [("hidden_size", config.hidden_size), ("intermediate_size", config.intermediate_size)];
     let uneven = sizes.iter().find(|(_, size)| size % 8 != 0);

@@ -25,11 +25,12 @@ fn pairs(count: usize, first: usize) -> Vec<Pair> {
     (first..first + count).map(pair).collect()
 }
 
-/// Stops once the checkpoint of an epoch is told of, and keeps the warnings.
+/// Stops after an optimizer step, and keeps the warnings.
 #[derive(Default)]
 struct Sink {
-    stop_after: Option<u32>,
+    stop_after: Option<u64>,
     stop: bool,
+    checkpoints: Vec<u32>,
     warnings: Vec<String>,
     gpu_memory: u64,
     /// A device of which another program takes all but so many bytes once training begins.
@@ -40,7 +41,8 @@ struct Sink {
 impl TrainSink for Sink {
     fn on_event(&mut self, event: TrainEvent) {
         match event {
-            TrainEvent::Checkpoint { epoch, .. } => self.stop |= Some(epoch) == self.stop_after,
+            TrainEvent::Progress { step, .. } => self.stop |= Some(step) == self.stop_after,
+            TrainEvent::Checkpoint { epoch, .. } => self.checkpoints.push(epoch),
             TrainEvent::Warning { message } => self.warnings.push(message),
             TrainEvent::Phase { phase: TrainPhase::Train, .. } => {
                 if let Some((device, left)) = self.crowded.take() {
@@ -162,9 +164,11 @@ fn a_run_in_bf16_learns_the_same() {
 fn a_run_that_was_stopped_ends_as_one_that_was_not() {
     let bench = Bench::new(Precision::Bf16);
     let whole = bench.run(&Hardware::emulated(emulator::device()), "whole", &mut Sink::default()).expect("it runs");
-    let mut stopped = Sink { stop_after: Some(1), ..Sink::default() };
+    // In the second epoch, while the first one's checkpoint may still be on its way to the disk.
+    let mut stopped = Sink { stop_after: Some(4), ..Sink::default() };
     let error = bench.run(&Hardware::emulated(emulator::device()), "parts", &mut stopped).expect_err("it is stopped");
     assert!(matches!(error, TrainError::Cancelled), "{error}");
+    assert_eq!(stopped.checkpoints, [1]);
     let report = bench.run(&Hardware::emulated(emulator::device()), "parts", &mut Sink::default()).expect("it runs");
     assert_eq!((report.resumed_from_epoch, &report.log), (Some(1), &whole.log));
     assert_eq!(report.evaluations, whole.evaluations);
