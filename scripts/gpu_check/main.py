@@ -54,7 +54,8 @@ class Check:
 
     def run(self) -> bool:
         """All steps; true where nothing is wrong. Raises NoGpu where there is none."""
-        self.step("kernels", "matryo gpu-check", MOST["kernels"], self.matryo.kernels)
+        self.step("kernels", "matryo gpu-check", MOST["kernels"],
+                  lambda limit: self.matryo.kernels(self.args.model, limit))
         if self.args.random_bge:
             self.make_model()
         if self.model:

@@ -35,10 +35,11 @@ class Matryo:
             return ""
         return ran.stdout.strip().removeprefix("matryo ")
 
-    def kernels(self, limit: float) -> Result:
-        """`matryo gpu-check`. Raises NoGpu where it opens none and the driver shows none."""
+    def kernels(self, model: Path, limit: float) -> Result:
+        """`matryo gpu-check`: every kernel, and the model as a whole. Raises NoGpu where it opens none and the driver
+        shows none."""
         output = self.scratch / "kernels.json"
-        ran = run([self.binary, "gpu-check", "--device", self.device], self.scratch / "kernels.log", limit,
+        ran = run([self.binary, "gpu-check", "--device", self.device, "--model", model], self.scratch / "kernels.log", limit,
                   self._cache("cache-of-kernels"), stdout=output)
         text = output.read_text(encoding="utf-8")
         if ran.code == 1 and not text.strip() and gpus.count() == 0:

@@ -1,6 +1,5 @@
 //! What stands before a run's first step: the model, its arguments, and where an earlier part of the run left off.
 
-
 use crate::domain::{Pair, Precision, TrainingArguments};
 use crate::kernels::Hardware;
 use crate::model::{Purpose, SentenceEncoder, resolve_precision};

@@ -73,7 +73,7 @@ fn products(device: &Device) {
                         Tensor::from_slice(device, kinds[operand], &values[operand]).unwrap()
                     });
                     let place = |tensor: &Tensor, matrix: Matrix| Matrix {
-                        address: tensor.at(first),
+                        address: tensor.address().plus(first * tensor.numbers().bytes()),
                         numbers: tensor.numbers(),
                         ..matrix
                     };
@@ -81,7 +81,7 @@ fn products(device: &Device) {
                         left: place(&lefts, left),
                         right: place(&rights, right),
                         result: place(&results, result),
-                        bias: bit(4).then(|| biases.at(first)),
+                        bias: bit(4).then(|| biases.address().plus(first * biases.numbers().bytes())),
                         add: bit(5),
                         batches,
                         tf32: true,
