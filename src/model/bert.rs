@@ -131,7 +131,7 @@ impl Bert {
         let within = is_short.then_some(team);
         let Unkept { hidden, qkv, context } = &mut workspace.unkept;
         let (hidden, qkv, context) = (room(hidden, length), room(qkv, 3 * length), room(context, length));
-        for_each_block(team, is_short, row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
+        for_each_block(team, within, row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
             with_scratch(|[normalized, inverse]| {
                 let (normalized, inverse) = (room(normalized, hidden.len()), room(inverse, hidden.len() / columns));
                 self.embedding.forward_rows(weights.flat, batch, &dropout, first, normalized, inverse, hidden);
@@ -141,7 +141,7 @@ impl Bert {
         for (number, (attention, feed_forward)) in self.layers.iter().enumerate() {
             attention.attend(team, &batch.cu_seqlens, &dropout, qkv, context);
             let (next, context) = (self.layers.get(number + 1), &*context);
-            for_each_block(team, is_short, row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
+            for_each_block(team, within, row_blocks(hidden, qkv, block, columns), |(first, hidden, qkv)| {
                 with_scratch(|[rows, attended, normalized, inverse]| {
                     let (rows, attended) = (room(rows, hidden.len()), room(attended, hidden.len()));
                     let (normalized, inverse) = (room(normalized, hidden.len()), room(inverse, hidden.len() / columns));
@@ -189,10 +189,15 @@ impl Bert {
     }
 }
 
-/// Runs `work` on each block: blocks of a short batch, of which there is one, on this thread, so that `work` may ask the
-/// team for help; other blocks by the team.
-fn for_each_block<T>(team: &Team, is_short: bool, blocks: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
-    if is_short { blocks.for_each(work) } else { team.for_each(blocks, work) }
+/// Runs `work` on each block: on this thread where a team is to divide the work within a block, of which there is one then;
+/// other blocks by the team.
+fn for_each_block<T>(
+    team: &Team,
+    within: Option<&Team>,
+    blocks: impl Iterator<Item = T> + Send,
+    work: impl Fn(T) + Sync,
+) {
+    if within.is_some() { blocks.for_each(work) } else { team.for_each(blocks, work) }
 }
 
 /// Blocks of rows with the number of each one's first: of `hidden`, `[tokens, columns]`, and of `qkv`,

@@ -207,12 +207,6 @@ pub(crate) trait Driver: Send + Sync + std::fmt::Debug {
     /// As CUDA says, also of what was asked before.
     fn download(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError>;
 
-    /// Copies within the device.
-    ///
-    /// # Errors
-    /// As CUDA says.
-    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<(), CudaError>;
-
     /// Sets bytes to 0.
     ///
     /// # Errors

@@ -103,6 +103,7 @@ impl Device {
     }
 
     /// Waits until all that was asked is done.
+    #[cfg(test)]
     pub(crate) fn synchronize(&self) -> Result<(), CudaError> {
         self.0.driver.synchronize()
     }

@@ -161,12 +161,6 @@ impl Driver for Emulator {
         Ok(())
     }
 
-    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<(), CudaError> {
-        // SAFETY: as above.
-        unsafe { std::ptr::copy(from.0 as *const u8, to.0 as *mut u8, bytes) };
-        Ok(())
-    }
-
     fn zero(&self, at: Address, bytes: usize) -> Result<(), CudaError> {
         // SAFETY: as above.
         unsafe { std::ptr::write_bytes(at.0 as *mut u8, 0, bytes) };

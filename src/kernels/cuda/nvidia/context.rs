@@ -126,24 +126,6 @@ impl Context {
         }
     }
 
-    /// Copies within the device.
-    ///
-    /// # Safety
-    /// Both places must have so many bytes.
-    pub(super) unsafe fn copy(
-        &self,
-        from: sys::CUdeviceptr,
-        to: sys::CUdeviceptr,
-        bytes: usize,
-    ) -> Result<(), CudaError> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        self.bind()?;
-        // SAFETY: as the caller says.
-        self.check("copy on the GPU", unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) })
-    }
-
     /// Sets bytes to 0.
     ///
     /// # Safety

@@ -58,7 +58,6 @@ const DRIVER: &[&str] = &[
     "cuMemFreeHost",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
-    "cuMemcpyDtoDAsync_v2",
     "cuMemsetD8Async",
     "cuMemGetInfo_v2",
     "cuModuleLoadData",

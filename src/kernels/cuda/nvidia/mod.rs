@@ -194,11 +194,6 @@ impl Driver for Nvidia {
         unsafe { lock(&self.downloads).copy(&self.context, from.0, bytes) }
     }
 
-    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<(), CudaError> {
-        // SAFETY: as above, for both.
-        unsafe { self.context.copy(from.0, to.0, bytes) }
-    }
-
     fn zero(&self, at: Address, bytes: usize) -> Result<(), CudaError> {
         // SAFETY: as above.
         unsafe { self.context.zero(at.0, bytes) }

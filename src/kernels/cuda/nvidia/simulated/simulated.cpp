@@ -220,10 +220,6 @@ API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *) {
     ENTER("down");
     return move((uint64_t)to, from, bytes, false, true);
 }
-API int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *) {
-    ENTER("across");
-    return move(to, from, bytes, true, true);
-}
 API int cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes, void *) {
     ENTER("set");
     ask([=] { within(memory, at, bytes) ? (void)memset((void *)at, value, bytes) : (void)(sticky = ILLEGAL_ADDRESS); });
