@@ -66,6 +66,12 @@ pub(crate) fn embed(
     device.launch(instance!(shape, "embed"), [blocks, 1, 1], 32 * ROW_WARPS, 0, &arguments)
 }
 
+/// Rows of scratch that [`add_gathered`] takes at most for so many tokens: a row of several segments has at least half
+/// of [`MOST_TOKENS`] tokens for each.
+pub(crate) fn most_slots(tokens: usize) -> usize {
+    tokens / (MOST_TOKENS / 2)
+}
+
 /// Which tokens' gradients are added to which rows of a table, made on the host when a batch is packed. Tokens of a row
 /// are summed in ascending order in segments of at most 64; the sums of a row with several go to consecutive slots,
 /// and are added in a second stage.
@@ -211,5 +217,13 @@ mod tests {
         assert_eq!(rest, [&[0, 1, 65, 129, 130][..], &[1, 7, 7, 7], &[NO_SLOT, 0, 1, 2], &[7], &[0, 3]].concat());
 
         assert_eq!(GatherPlan::new(&[]).words, [0, 0]);
+    }
+
+    #[test]
+    fn slots_are_no_more_than_there_is_room_for() {
+        for of_each in [1, 64, 65, 66, 128, 129, 1000] {
+            let ids: Vec<u32> = (0..7).flat_map(|id| vec![id; of_each]).collect();
+            assert!(GatherPlan::new(&ids).slots <= most_slots(ids.len()), "{of_each}");
+        }
     }
 }

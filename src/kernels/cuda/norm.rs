@@ -8,6 +8,9 @@ pub(super) const ROW_WARPS: usize = 4;
 const MOST_HELD: usize = 1024;
 /// Columns that a warp's lanes take at once, 8 each.
 pub(super) const WARP_COLUMNS: usize = 256;
+/// Blocks of a norm's backward at most, and rows of each at least.
+const MOST_NORM_BLOCKS: usize = 3 * 132;
+const LEAST_NORM_ROWS: usize = 4 * ROW_WARPS;
 /// Warps of a block that sums columns, and of one that adds partial sums.
 const SUM_WARPS: usize = 8;
 const ADDING_WARPS: usize = 16;
@@ -215,10 +218,10 @@ fn norm_backward(
         // As many blocks as an H100's 132 multiprocessors run at once, three or two each as registers allow, whatever
         // the device; and a few rows at least for each warp, as each block writes three rows of sums.
         let most_blocks = match (columns.div_ceil(WARP_COLUMNS), numbers) {
-            (1 | 2, _) | (3, Numbers::Bf16) => 3 * 132,
+            (1 | 2, _) | (3, Numbers::Bf16) => MOST_NORM_BLOCKS,
             _ => 2 * 132,
         };
-        let block_rows = rows.div_ceil(most_blocks).max(4 * ROW_WARPS).next_multiple_of(ROW_WARPS);
+        let block_rows = rows.div_ceil(most_blocks).max(LEAST_NORM_ROWS).next_multiple_of(ROW_WARPS);
         let blocks = rows.div_ceil(block_rows);
         scratch.grow(blocks * 3 * columns)?;
         let arguments = [
@@ -299,6 +302,14 @@ pub(crate) fn column_sums(
     add_partials(device, scratch, grid[1], columns, [gradient])
 }
 
+/// Numbers of scratch that backward of norms of `columns` and sums over the columns of matrices of these `widths` take
+/// at most, of up to `rows` rows.
+pub(crate) fn most_partials(rows: usize, columns: usize, widths: impl IntoIterator<Item = usize>) -> usize {
+    let sums = |columns: usize| SumLaunch::most_parts(columns).min(rows.div_ceil(SumLaunch::LEAST_ROWS)) * columns;
+    let norms = 3 * columns * MOST_NORM_BLOCKS.min(rows.div_ceil(LEAST_NORM_ROWS));
+    widths.into_iter().map(sums).fold(norms.max(2 * sums(columns)), usize::max)
+}
+
 /// How a kernel is launched that sums columns (`sum_tile`).
 pub(super) struct SumLaunch {
     /// Blocks: of columns, of rows.
@@ -310,11 +321,18 @@ pub(super) struct SumLaunch {
 }
 
 impl SumLaunch {
-    /// About as many blocks as the largest devices run at once, whatever the device: the sums' order depends on it.
+    /// Rows of a block at least.
+    const LEAST_ROWS: usize = 4 * SUM_WARPS;
+
+    /// Blocks of rows at most: about as many blocks as the largest devices run at once, whatever the device, since the
+    /// sums' order depends on it.
+    fn most_parts(columns: usize) -> usize {
+        (1056 / columns.div_ceil(WARP_COLUMNS)).clamp(1, 256)
+    }
+
     pub(super) fn new(rows: usize, columns: usize) -> Self {
+        let block_rows = rows.div_ceil(Self::most_parts(columns)).max(Self::LEAST_ROWS).next_multiple_of(SUM_WARPS);
         let across = columns.div_ceil(WARP_COLUMNS);
-        let parts = (1056 / across).clamp(1, 256);
-        let block_rows = rows.div_ceil(parts).max(4 * SUM_WARPS).next_multiple_of(SUM_WARPS);
         Self { grid: [across, rows.div_ceil(block_rows), 1], threads: 32 * SUM_WARPS, block_rows }
     }
 }
@@ -342,4 +360,39 @@ pub(super) fn add_partials<const N: usize>(
         columns.into(),
     ];
     device.launch("add_partials", [width.div_ceil(32), 1, 1], 32 * ADDING_WARPS, 0, &arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::emulator;
+    use crate::kernels::cuda::gelu::gelu_backward;
+
+    /// Whatever a step takes after it has begun, it might lack.
+    #[test]
+    fn partial_sums_of_fewer_rows_fit_those_of_more() {
+        let (device, columns, inner) = (emulator::device(), 16, 40);
+        let most = most_partials(700, columns, [inner, 3 * columns]);
+        for rows in [1, 15, 16, 17, 33, 100, 330, 635, 700] {
+            let shape = Shape { numbers: Numbers::Bf16, rows, columns };
+            let mut scratch = Buffer::new(&device, most).unwrap();
+            let room = Buffer::<u8>::zeros(&device, 16 * rows * inner).unwrap();
+            let matrix = |number: usize| room.view().part(4 * number * rows * inner, 0).address();
+            let sums = Buffer::<f32>::zeros(&device, 3 * inner).unwrap();
+            let sum = |number: usize| sums.view().part(number * inner, 0).address();
+            let backward = NormBackward {
+                d_output: matrix(0),
+                d_sum: matrix(0),
+                kept: Kept { normalized: matrix(1), inverse: matrix(2) },
+                weight: sum(0),
+                gradients: NormPlaces { weight: sum(1), shift: sum(2) },
+            };
+            let branch = (matrix(3), sum(0));
+            residual_norm_backward(&device, shape, &backward, RowMask::NONE, branch, &mut scratch).unwrap();
+            column_sums(&device, Shape { columns: 3 * columns, ..shape }, matrix(0), sum(0), &mut scratch).unwrap();
+            let wide = Shape { columns: inner, ..shape };
+            gelu_backward(&device, wide, matrix(0), matrix(1), matrix(2), sum(0), &mut scratch).unwrap();
+            assert_eq!(scratch.len(), most, "{rows} rows");
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The device's memory that passes work in; grows to the largest pack and is then reused.
 
 use crate::kernels::cuda::dropout::{probability_words, row_words};
+use crate::kernels::cuda::embedding::most_slots;
+use crate::kernels::cuda::norm::most_partials;
 use crate::kernels::cuda::{Address, Buffer, CudaError, Device, Numbers, Tensor};
 use crate::model::EncoderConfig;
 
@@ -154,6 +156,8 @@ impl Workspace {
             self.d_context.grow(hidden * tokens)?;
             self.d_wide.grow(inner.max(3 * hidden) * tokens)?;
             self.row_sums.grow(config.num_attention_heads * tokens)?;
+            let partials = most_partials(tokens, hidden, [inner, 3 * hidden]);
+            self.scratch.grow(partials.max(most_slots(tokens) * hidden))?;
         }
         Ok(())
     }

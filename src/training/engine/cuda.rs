@@ -160,6 +160,7 @@ impl CudaEngine {
         let numbers = size.sequences * self.encoder.summary().dimension;
         self.embeddings.grow(numbers)?;
         self.d_embeddings.grow(numbers)?;
+        self.loss.reserve(size.sequences)?;
         self.model.reserve(size.pack_tokens, size.pack_sequences, true)
     }
 }

@@ -155,7 +155,7 @@ pub(super) fn check(device: &Device) -> Result<Vec<Comparison>, CudaError> {
 }
 
 /// A group gives what its micro-batches give one by one; where a library chooses its products by how many there are,
-/// they may differ in the last bits.
+/// they may differ in the last bits, which the scale and the exponential make more of.
 fn one_by_one(device: &Device, random: &mut Random, case: &Case) -> Result<Vec<Comparison>, CudaError> {
     let all = embeddings(random, case);
     let (sum, gradient) = case.run(device, &all)?;
@@ -172,8 +172,8 @@ fn one_by_one(device: &Device, random: &mut Random, case: &Case) -> Result<Vec<C
     one_gradient.reverse();
     let (one_sum, one_gradient) = (one_sum.to_vec()?[0], one_gradient.concat());
     Ok(vec![
-        Comparison::new("Matryoshka loss one by one: sum", &[sum as f32], &[one_sum as f32], 1e-6),
-        Comparison::new("Matryoshka loss one by one: gradient", &gradient, &one_gradient, 1e-6),
+        Comparison::new("Matryoshka loss one by one: sum", &[sum as f32], &[one_sum as f32], 5e-6),
+        Comparison::new("Matryoshka loss one by one: gradient", &gradient, &one_gradient, 5e-6),
     ])
 }
 

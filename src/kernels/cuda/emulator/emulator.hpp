@@ -374,6 +374,9 @@ inline float rsqrtf(float value) {
 inline float __expf(float value) {
     return std::exp(value);
 }
+inline float __fdividef(float dividend, float divisor) {
+    return dividend / divisor;
+}
 inline float __logf(float value) {
     return std::log(value);
 }

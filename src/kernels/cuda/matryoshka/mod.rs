@@ -89,6 +89,29 @@ impl Matryoshka {
         Self { tile_bytes, ..self }
     }
 
+    /// Takes the memory of any group of so many rows, so that none is taken while one is under way.
+    ///
+    /// # Errors
+    /// As the device says; what was taken before stays.
+    pub(crate) fn reserve(&mut self, rows: usize) -> Result<(), CudaError> {
+        let (dims, pairs) = (self.dims.len(), rows / 2);
+        // However many micro-batches they are, all dot products are no more than those of one.
+        let anchor = dims * pairs.next_multiple_of(4);
+        let dots = (pairs * anchor).min((self.tile_bytes / size_of::<f32>()).max(anchor));
+        self.dots.grow(dots)?;
+        self.scores.grow(dims * pairs * SCORES)?;
+        self.partial.grow(dots / BLOCK + dims * pairs)?;
+        self.of_rows(rows)
+    }
+
+    /// Takes the memory of what there is for each row of a group.
+    fn of_rows(&mut self, rows: usize) -> Result<(), CudaError> {
+        let dims = self.dims.len();
+        self.norms.grow(dims * rows)?;
+        self.along.grow(dims * rows)?;
+        self.losses.grow(rows)
+    }
+
     /// Adds `share` times each micro-batch's loss to `loss[0]`, and writes `share` times its gradient to
     /// `d_embeddings`, every number of it. `embeddings` and `d_embeddings` are `[rows, dimension]`; micro-batch b takes
     /// `2 * pairs[b]` rows after those before it, anchors first, then their positives in the same order. A loss that is
@@ -116,9 +139,7 @@ impl Matryoshka {
             return Ok(());
         }
         let dims = self.dims.len();
-        self.norms.grow(dims * rows)?;
-        self.along.grow(dims * rows)?;
-        self.losses.grow(rows)?;
+        self.of_rows(rows)?;
         self.inverse_norms(&group)?;
         let mut first_row = 0;
         for (pairs, batches) in runs(pairs).filter(|(pairs, _)| *pairs > 0) {
@@ -262,4 +283,40 @@ impl Matryoshka {
 /// A product of exact float32 factors.
 fn product(left: Matrix, right: Matrix, result: Matrix, add: bool, batches: usize) -> Product {
     Product { left, right, result, bias: None, add, batches, tf32: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cuda::check::Random;
+    use crate::kernels::cuda::emulator;
+
+    #[test]
+    fn what_was_taken_before_a_group_is_enough_for_it() {
+        let (device, dimension) = (emulator::device(), 16);
+        for (pairs, tile_bytes) in [
+            (&[32, 32, 32, 9][..], TILE_BYTES),
+            (&[2], TILE_BYTES),
+            (&[9, 9, 2, 65], TILE_BYTES),
+            (&[9; 7], 2 * 12 * 4 * 20),
+            (&[130, 9, 9], 2 * 132 * 4 * 70),
+            (&[65], 2 * 68 * 4 * 10),
+            (&[65, 1, 40], 1),
+        ] {
+            let rows = 2 * pairs.iter().sum::<usize>();
+            let embeddings = Buffer::from_slice(&device, &Random::new(3).numbers(rows * dimension)).unwrap();
+            let d_embeddings = Buffer::<f32>::zeros(&device, rows * dimension).unwrap();
+            let sum = Buffer::<f64>::zeros(&device, 1).unwrap();
+            let mut loss = Matryoshka::new(&device, &[16, 4], &[1.0, 1.0], 20.0).unwrap().with_tile_bytes(tile_bytes);
+            loss.reserve(rows).unwrap();
+            let taken = |loss: &Matryoshka| {
+                let of_rows = [&loss.norms, &loss.along].map(Buffer::len);
+                ([&loss.dots, &loss.scores, &loss.partial].map(Buffer::len), of_rows, loss.losses.len())
+            };
+            let before = taken(&loss);
+            let (given, made) = (embeddings.view(), d_embeddings.view());
+            loss.forward_backward(given, dimension, pairs, 1.0, made, sum.view()).unwrap();
+            assert_eq!(taken(&loss), before, "{pairs:?}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ __device__ __forceinline__ void store_owned(bf16 *to, u32 stride, u32 rows, cons
 #pragma unroll
         for (int half = 0; half < 2; half++)
             *(u32 *)(mine + (g + 8 * half) * PITCH + 8 * n + 2 * t) =
-                round_pair(sums[n][2 * half] * factors[half], sums[n][2 * half + 1] * factors[half]);
+                pack_bf16(sums[n][2 * half] * factors[half], sums[n][2 * half + 1] * factors[half]);
     __syncwarp();
 #pragma unroll
     for (int i = 0; i < D / 16; i++) {
@@ -86,7 +86,7 @@ __device__ __forceinline__ void hide_columns(float (&score)[2][4], u32 columns) 
 /// A product's result as the next one's `a`.
 __device__ __forceinline__ void as_weights(u32 (&a)[4], const float (&d)[2][4]) {
 #pragma unroll
-    for (int i = 0; i < 4; i++) a[i] = round_pair(d[i / 2][2 * (i % 2)], d[i / 2][2 * (i % 2) + 1]);
+    for (int i = 0; i < 4; i++) a[i] = pack_bf16(d[i / 2][2 * (i % 2)], d[i / 2][2 * (i % 2) + 1]);
 }
 
 /// A warp's 16 queries in forward: their softmax so far.

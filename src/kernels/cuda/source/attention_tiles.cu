@@ -73,17 +73,6 @@ template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(u32 (&t
 #endif
 }
 
-/// `pack_bf16` in one instruction.
-__device__ __forceinline__ u32 round_pair(float low, float high) {
-#ifdef MATRYO_EMULATED
-    return pack_bf16(low, high);
-#else
-    u32 pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-    return pair;
-#endif
-}
-
 /// 2 to the power of `value` in one instruction; 0 for -infinity.
 __device__ __forceinline__ float fast_exp2(float value) {
 #ifdef MATRYO_EMULATED

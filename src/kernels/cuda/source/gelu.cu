@@ -2,7 +2,8 @@
 
 /// Φ(x) and φ(x), the normal distribution's integral and density.
 __device__ __forceinline__ void gelu_normal(float x, float &integral, float &density) {
-    float t = 1.0f / fmaf(fabsf(x), 0.3275911f * 0.70710678f, 1.0f);
+    // An exact quotient would be a fifth of the work. The divisor is 1 or more, the formula good to 1.5e-7.
+    float t = __fdividef(1.0f, fmaf(fabsf(x), 0.3275911f * 0.70710678f, 1.0f));
     float e = __expf(-0.5f * x * x);
     float p = fmaf(1.061405429f, t, -1.453152027f);
     p = fmaf(p, t, 1.421413741f);
