@@ -3,6 +3,7 @@
 mod save;
 mod warnings;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -151,40 +152,44 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Computes the gradient of an optimizer step.
+    /// Computes the gradient of an optimizer step, in smaller packs where the engine has too little memory.
     fn gradients(&mut self, window: Window) -> Result<(), TrainError> {
         // The last window may be shorter; its mean is over what it has, as the Hugging Face trainer does it.
         let share = 1.0 / window.micro_batches as f64;
         self.state.micro_batches += window.micro_batches as u64;
-        for group in window.groups {
-            // It was packed ahead, perhaps before packs had to become smaller.
+        let mut waiting: VecDeque<Group> = window.groups.into();
+        while let Some(group) = waiting.pop_front() {
+            stop_if_asked(&*self.sink)?;
+            // It was packed ahead, perhaps before packs had to become smaller. A long sequence alone stays what it is.
             let limits = self.engine.limits();
-            let groups = if group.size().pack_tokens > limits.pack { group.within(limits) } else { vec![group] };
-            groups.iter().try_for_each(|group| self.compute(group, share))?;
+            if group.size().pack_tokens > limits.pack {
+                let smaller = group.within(limits);
+                if smaller.first() != Some(&group) {
+                    smaller.into_iter().rev().for_each(|group| waiting.push_front(group));
+                    continue;
+                }
+            }
+            match self.compute(&group, share) {
+                Err(TrainError::OutOfMemory { .. }) if self.engine.step_down(group.size()) => {
+                    self.warn(format!(
+                        "the GPU's memory is too small for packs of {} tokens; going on with {}, which gives the same gradients \
+                         but computes forward twice where a micro-batch is larger",
+                        group.size().pack_tokens,
+                        self.engine.limits().pack
+                    ));
+                    waiting.push_front(group);
+                }
+                result => result?,
+            }
         }
         Ok(())
     }
 
-    /// Adds a group's gradient; in smaller packs where the engine has too little memory for it.
     fn compute(&mut self, group: &Group, share: f64) -> Result<(), TrainError> {
         let sink = &*self.sink;
         let keep_going = || !sink.should_stop();
-        stop_if_asked(sink)?;
-        let (engine, spent) = (&mut *self.engine, &mut self.state.spent);
         let seed = Some(self.state.arguments.seed);
-        match group.compute(engine, seed, share, spent, &keep_going) {
-            Err(TrainError::OutOfMemory { .. }) if engine.step_down(group.size()) => {
-                let (limits, parts) = (engine.limits(), group.within(engine.limits()));
-                self.warn(format!(
-                    "the GPU's memory is too small for packs of {} tokens; going on with {}, which gives the same gradients \
-                     but computes forward twice where a micro-batch is larger",
-                    group.size().pack_tokens,
-                    limits.pack
-                ));
-                parts.iter().try_for_each(|group| self.compute(group, share))
-            }
-            result => result,
-        }
+        group.compute(&mut *self.engine, seed, share, &mut self.state.spent, &keep_going)
     }
 
     fn optimizer_step(&mut self, pairs: usize, epochs_done: f64) -> Result<(), TrainError> {

@@ -42,6 +42,11 @@ impl Layout {
         Self { places, decaying, len }
     }
 
+    /// True where every tensor begins where 8 numbers may be read at once.
+    pub(crate) fn is_aligned(&self) -> bool {
+        self.places.iter().all(|place| place.device % 8 == 0)
+    }
+
     /// How many numbers there are.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -80,6 +80,8 @@ impl CudaEncoder {
             return Err(ModelError::Unsupported(reason).into());
         }
         let layout = Layout::new(&encoder.parameters().specs);
+        // So they are where hidden and intermediate sizes are multiples of 8; kernels stand on it.
+        assert!(layout.is_aligned(), "tensors begin at multiples of 8 numbers");
         let bert = Bert::find(&layout, config)?;
         let shadow = match numbers {
             Numbers::Bf16 => Some(Buffer::new(device, layout.len())?),
