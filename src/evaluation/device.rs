@@ -6,8 +6,8 @@ use crate::kernels::cuda::{Buffer, CudaError, Device};
 use crate::model::ModelError;
 use crate::model::cuda::CudaEncoder;
 
-use super::metrics::{MAX_RANK, RankedQuery};
-use super::retriever::{Retriever, With};
+use super::metrics::MAX_RANK;
+use super::retriever::{Found, Retriever, With};
 use super::search::Hit;
 
 /// The device's.
@@ -91,7 +91,7 @@ impl Retriever for DeviceRetriever<'_> {
         search.offer(documents, self.rows.view().part(0, rows.len())).map_err(failed)
     }
 
-    fn finish(&mut self, with: &With<'_>) -> Result<Vec<Vec<(RankedQuery, Vec<Hit>)>>, ModelError> {
+    fn finish(&mut self, with: &With<'_>) -> Result<Found, ModelError> {
         let found = self.search.as_ref().expect("a search was begun").finish().map_err(failed)?;
         let of_query = |(query, hits): (usize, Vec<(u32, f32)>)| {
             let hits: Vec<Hit> = hits.into_iter().map(|(document, score)| Hit { document, score }).collect();

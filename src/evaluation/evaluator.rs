@@ -211,7 +211,7 @@ pub fn evaluate_model(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation::retriever::With;
+    use crate::evaluation::retriever::{Found, With};
     use crate::evaluation::search::Search;
 
     /// Embeds texts by a function, and counts them.
@@ -246,7 +246,7 @@ mod tests {
             Ok(())
         }
 
-        fn finish(&mut self, with: &With<'_>) -> Result<Vec<Vec<(RankedQuery, Vec<Hit>)>>, ModelError> {
+        fn finish(&mut self, with: &With<'_>) -> Result<Found, ModelError> {
             Ok(self.search.as_ref().expect("begun").finish(self.dims, with))
         }
     }

@@ -8,6 +8,9 @@ use super::search::{Hit, Search};
 /// Makes of a query's number and the documents found for it, best first, what is kept.
 pub(crate) type With<'a> = dyn Fn(usize, &[Hit]) -> (RankedQuery, Vec<Hit>) + Sync + 'a;
 
+/// What was made of each query's documents, `[dims][queries]`.
+pub(crate) type Found = Vec<Vec<(RankedQuery, Vec<Hit>)>>;
+
 /// Embeds texts, by their rows in a table, and searches.
 pub(crate) trait Retriever {
     /// Embeds distinct texts and begins a search with queries, each of which is one of them, by its place.
@@ -22,11 +25,11 @@ pub(crate) trait Retriever {
     /// As [`Retriever::begin`].
     fn offer(&mut self, rows: &[u32]) -> Result<(), ModelError>;
 
-    /// What was found, `[dims][queries]`.
+    /// What was found.
     ///
     /// # Errors
     /// As [`Retriever::begin`].
-    fn finish(&mut self, with: &With<'_>) -> Result<Vec<Vec<(RankedQuery, Vec<Hit>)>>, ModelError>;
+    fn finish(&mut self, with: &With<'_>) -> Result<Found, ModelError>;
 }
 
 /// The CPU's.
@@ -78,7 +81,7 @@ impl Retriever for HostRetriever<'_> {
         if goes_on { Ok(()) } else { Err(ModelError::Cancelled) }
     }
 
-    fn finish(&mut self, with: &With<'_>) -> Result<Vec<Vec<(RankedQuery, Vec<Hit>)>>, ModelError> {
+    fn finish(&mut self, with: &With<'_>) -> Result<Found, ModelError> {
         Ok(self.search.as_ref().expect("a search was begun").finish(self.dims, with))
     }
 }

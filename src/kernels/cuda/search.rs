@@ -14,6 +14,9 @@ const THREADS: usize = 256;
 /// room.
 const MOST: usize = 1024;
 
+/// The rows and scores of the documents found for a query, the best first.
+pub(crate) type Hits = Vec<(u32, f32)>;
+
 /// A search under way: queries at every dimension, and the best documents that they have met.
 #[derive(Debug)]
 pub(crate) struct Search {
@@ -125,7 +128,7 @@ impl Search {
     ///
     /// # Errors
     /// As the device says.
-    pub(crate) fn finish(&self) -> Result<Vec<Vec<Vec<(u32, f32)>>>, CudaError> {
+    pub(crate) fn finish(&self) -> Result<Vec<Vec<Hits>>, CudaError> {
         let mut keys = vec![0_u64; self.count * self.k];
         let of_dim = |place: &usize| {
             self.best.read(place * keys.len(), &mut keys)?;

@@ -82,6 +82,7 @@ pub(crate) fn job(dataset: &Dataset, model: &Model) -> Job {
         timings: None,
         profile: None,
         peak_memory_bytes: None,
+        peak_gpu_memory_bytes: None,
         created_at: utc_now(),
         started_at: None,
         finished_at: None,

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use matryo::domain::{Job, JobError, JobStatus, Secret};
-use matryo::store::{JobOutcome, Store, StoreOptions};
+use matryo::store::{JobOutcome, PeakBytes, Store, StoreOptions};
 use matryo::webhooks::{self, Schedule, ServerWebhook, WebhookSettings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -74,7 +74,7 @@ impl Fixture {
 
     /// Ends the job and tells of it as the worker does.
     async fn end(&self, outcome: JobOutcome) {
-        let change = self.store.finish(self.job.id, &outcome, None).await.expect("it ends");
+        let change = self.store.finish(self.job.id, &outcome, PeakBytes::default()).await.expect("it ends");
         // Nobody may listen yet.
         let _ = self.events.send(std::sync::Arc::new(change.event.expect("it is told")));
     }

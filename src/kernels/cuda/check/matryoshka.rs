@@ -201,8 +201,5 @@ mod tests {
     fn the_loss_is_the_definition_s() {
         let comparisons = check(&emulator::device()).expect("the emulator fails at nothing");
         assert_all_hold(&comparisons);
-        for comparison in &comparisons {
-            println!("{:.1e} {}", comparison.error, comparison.name);
-        }
     }
 }
