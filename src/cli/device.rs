@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Device;
-use crate::kernels::Hardware;
+use crate::model::Hardware;
 
 use super::error::CliError;
 use super::models::cache;

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::config::Device;
-use crate::kernels::{Hardware, KernelComparison};
 use crate::model::SentenceEncoder;
+use crate::model::{Hardware, KernelComparison};
 
 use super::device::{choose, user_cache};
 use super::error::CliError;

@@ -16,7 +16,7 @@ use crate::config::{LogFormat, ServeConfig};
 use crate::domain::{DataDir, EventRecord};
 use crate::http::{self, AppState, HttpLimits, ModelPulls, TrainingDevice};
 use crate::hub::HubSettings;
-use crate::kernels::Hardware;
+use crate::model::Hardware;
 use crate::serving::{EmbeddingService, ServingOptions};
 use crate::store::{Store, StoreOptions};
 use crate::telemetry::{JobSpans, Metrics, Telemetry, Traces};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::{DataDir, Precision, Secret};
 use crate::hub::HubSettings;
-use crate::kernels::Hardware;
+use crate::model::Hardware;
 use crate::model::describe_precision;
 use crate::serving::EmbeddingService;
 use crate::store::Store;

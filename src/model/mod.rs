@@ -14,6 +14,7 @@ mod parameters;
 mod precision;
 mod sha256;
 
+pub use crate::kernels::{GpuDescription, Hardware, KernelCheck, KernelComparison, KernelTime};
 pub use config::EncoderConfig;
 #[cfg(feature = "cuda")]
 pub use cuda::check_model;

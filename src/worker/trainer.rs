@@ -2,7 +2,7 @@
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use crate::kernels::Hardware;
+use crate::model::Hardware;
 use crate::training::{self, TrainError, TrainReport, TrainRequest, TrainSink};
 
 /// Trains one job after another on the thread that owns the device.

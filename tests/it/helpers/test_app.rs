@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use matryo::domain::DataDir;
 use matryo::http::{AppState, HttpLimits, ModelPulls, TrainingDevice};
 use matryo::hub::HubSettings;
-use matryo::kernels::Hardware;
+use matryo::model::Hardware;
 use matryo::serving::{EmbeddingService, ServingOptions};
 use matryo::store::Store;
 use matryo::telemetry::{Metrics, Telemetry};
