@@ -6,8 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::config::Device;
-use crate::model::SentenceEncoder;
-use crate::model::{Hardware, KernelComparison};
+use crate::model::{Hardware, KernelComparison, SentenceEncoder};
 
 use super::device::{choose, user_cache};
 use super::error::CliError;

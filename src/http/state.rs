@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::{DataDir, Precision, Secret};
 use crate::hub::HubSettings;
-use crate::model::Hardware;
-use crate::model::describe_precision;
+use crate::model::{Hardware, describe_precision};
 use crate::serving::EmbeddingService;
 use crate::store::Store;
 use crate::telemetry::Telemetry;

@@ -9,8 +9,7 @@ use super::asked::{InPath, chosen};
 use crate::domain::{Model, ModelReference, ModelSource, ModelStatus, ModelSummary, Pooling};
 use crate::http::openapi::{Conflict, NotFound};
 use crate::http::{ApiError, AppState};
-use crate::model::Hardware;
-use crate::model::describe_precision;
+use crate::model::{Hardware, describe_precision};
 use crate::serving::MAX_BATCH_TOKENS;
 use crate::store::StoreError;
 

@@ -63,7 +63,9 @@ fn every_command_has_a_manual_page_and_stands_in_the_docs() {
     for name in names.iter().filter(|name| name.matches('-').count() == 2 && !name.contains("-help")) {
         let page = std::fs::read_to_string(bench.path("man/man1").join(name)).expect("it can be read");
         assert!(page.contains("xample"), "{name} has no example");
-        let command = name.trim_end_matches(".1").replace('-', " ");
-        assert!(docs.contains(&command), "`{command}` is missing from docs/cli.md");
+        // A command of two words, or a command and one of its own.
+        let command = name.trim_end_matches(".1").replacen('-', " ", 1);
+        let is_there = docs.contains(&command) || docs.contains(&command.replace('-', " "));
+        assert!(is_there, "`{command}` is missing from docs/cli.md");
     }
 }

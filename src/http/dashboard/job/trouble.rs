@@ -51,6 +51,14 @@ fn advice(code: &str) -> &'static str {
             "The server was probably short of memory. Clone the job with a smaller per_device_train_batch_size or \
              max_seq_length, or give the server more memory and resume it."
         }
+        "out_of_memory" => {
+            "The GPU has too little free memory. Stop what else uses it and resume the job, clone it with a smaller \
+             max_seq_length, or start the server with --device cpu."
+        }
+        "device" => {
+            "The GPU failed, and this server may not be able to use it any more. See its log and nvidia-smi, restart the \
+             server, then resume the job: it goes on from its last checkpoint."
+        }
         "database" => "The server's log tells more. Check the disk of the data directory, then resume the job.",
         _ => "This is a fault of the program. The server's log tells more; resuming the job tries again.",
     }
