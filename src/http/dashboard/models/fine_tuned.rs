@@ -11,7 +11,7 @@ use crate::store::ServableCheckpoint;
 impl ModelsPage<'_> {
     pub(super) fn fine_tuned_models(&self) -> Markup {
         let table = html! {
-            table {
+            table class="made" {
                 thead {
                     tr {
                         th scope="col" { "Job" }
