@@ -87,7 +87,7 @@ fn compile(text: &str, beside: &Path, library: &Path) {
     std::fs::remove_file(&source).expect("the sources are no longer needed");
 }
 
-/// The names of all kernels: what stands between `KERNEL` or `__global__ void` and a parenthesis.
+/// The names of all kernels: what stands between `__global__ void` and a parenthesis.
 pub(crate) fn kernel_names(source: &str) -> Vec<String> {
     let names = source.split("__global__ void ").skip(1).map(|rest| {
         // An attribute may stand before the name.
